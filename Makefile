@@ -1,0 +1,127 @@
+# outboxd: build, test, install. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+CC      ?= gcc
+PKG_CONFIG ?= pkg-config
+VERSION := $(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
+
+# ---- flags -------------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wformat=2 -Wstrict-prototypes \
+        -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual -Wvla \
+        -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wno-gnu-statement-expression -Wno-gnu-zero-variadic-macro-arguments
+endif
+ifdef CI
+WARN += -Werror
+endif
+OPT ?= -O2 -g
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+HARDEN_LD := -pie -Wl,-z,relro,-z,now
+ifdef SAN
+# Sanitized objects live beside the others. The tests run unchanged.
+BUILD := $(BUILD)/san
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+HARDEN := -fPIE
+HARDEN_LD := -pie -fsanitize=address,undefined
+endif
+LIBS_PC := libpq rdkafka libevent_core jansson yaml-0.1
+CPPFLAGS += -D_GNU_SOURCE -DOUTBOXD_VERSION='"$(VERSION)"' -Isrc -Iinclude -I$(BUILD)/gen
+CFLAGS   += -std=c11 $(OPT) $(HARDEN) -fno-common $(WARN)
+# Only asked for when something is built: the packages may not be there before `make deps`.
+PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_PC) | sed 's/-I/-isystem /g')
+PC_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_PC)) -lpthread
+LDFLAGS  += $(HARDEN_LD)
+
+# ---- what is built: one archive per folder, linked in the order of the layers ---------------------------------------------
+LAYERS := base message relay outbox kafka ops app
+lib_of  = $(BUILD)/lib$(1).a
+srcs_of = $(wildcard src/$(1)/*.c)
+objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call srcs_of,$(1)))
+# main() has an object of its own, so that tests can link all the rest
+APP_MAIN := $(BUILD)/src/app/main.o
+GEN_SQL  := $(BUILD)/gen/sql_texts.c
+
+PROGRAM := $(BUILD)/outboxd
+needs_base    := base
+needs_message := message base
+needs_relay   := relay message base
+needs_outbox  := outbox relay message base
+needs_kafka   := kafka relay message base
+needs_ops     := ops relay message base
+needs_app     := app ops kafka outbox relay message base
+
+UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
+UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))
+SIM_SRCS  := $(wildcard tests/sim/test_*.c)
+SIM_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(SIM_SRCS))
+INT_SRCS  := $(wildcard tests/integration/test_*.c)
+INT_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(INT_SRCS))
+TOOL_SRCS := $(wildcard tests/tools/*.c deploy/demo/*.c tests/bench/*.c)
+TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
+SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard tests/sim/*.c)))
+
+.DEFAULT_GOAL := all
+.PHONY: all deps demo test lint format bench install uninstall clean help build-tests
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(PROGRAM) ## build outboxd
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo "  variables: PREFIX DESTDIR BUILD CC; CI=1 makes warnings errors; SAN=1 builds with ASan and UBSan;"
+	@echo "             make demo BROKERS=host:port uses your Kafka"
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PC_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(GEN_SQL): src/outbox/embed.sh $(wildcard sql/*/*.sql sql/*/down/*.sql src/outbox/sql/*.sql)
+	@mkdir -p $(@D)
+	sh src/outbox/embed.sh > $@
+
+$(BUILD)/gen/sql_texts.o: $(GEN_SQL)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+define archive_rule
+$(call lib_of,$(1)): $(filter-out $(APP_MAIN),$(call objs_of,$(1))) $(if $(filter outbox,$(1)),$(BUILD)/gen/sql_texts.o)
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
+
+$(PROGRAM): $(APP_MAIN) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+
+# A unit test links only its own layer and those below: the layers hold in the linker too.
+define unit_rule
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(foreach l,$(needs_$(1)),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $$^ $(PC_LIBS) -lcmocka -o $$@
+endef
+$(foreach l,$(LAYERS),$(eval $(call unit_rule,$(l))))
+
+$(BUILD)/tests/sim/%: $(BUILD)/tests/sim/%.o $(SIM_OBJS) $(foreach l,$(needs_relay),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -o $@
+
+$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
+
+$(BUILD)/tests/tools/% $(BUILD)/tests/bench/% $(BUILD)/deploy/demo/%: LINK_EXTRA = $(PC_LIBS)
+$(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
+$(BUILD)/deploy/demo/%: $(BUILD)/deploy/demo/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
+
+build-tests: $(PROGRAM) $(UNIT_BINS) $(SIM_BINS) $(INT_BINS) $(TOOL_BINS)
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,51 @@
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Servers end their messages with a newline, and some put several lines into one message. A log line is one line. */
+static void fold_lines(char *text)
+{
+    size_t len = strlen(text);
+
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+        text[--len] = '\0';
+    for (char *p = text; *p != '\0'; p++)
+        if (*p == '\n' || *p == '\t' || *p == '\r')
+            *p = ' ';
+}
+
+int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+    va_end(ap);
+    fold_lines(e->text);
+    e->kind = kind;
+    return -1;
+}
+
+int err_wrap(struct err *e, const char *fmt, ...)
+{
+    char inner[sizeof e->text];
+    va_list ap;
+    int n;
+
+    memcpy(inner, e->text, sizeof inner);
+    va_start(ap, fmt);
+    n = vsnprintf(e->text, sizeof e->text, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n + 3 < sizeof e->text)
+        (void)snprintf(e->text + n, sizeof e->text - (size_t)n, ": %.*s",
+                       (int)(sizeof e->text - (size_t)n - 3), inner);
+    return -1;
+}
+
+void err_clear(struct err *e)
+{
+    e->kind = ERR_NONE;
+    e->text[0] = '\0';
+}
