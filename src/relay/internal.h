@@ -1,0 +1,198 @@
+/* The relay's state, shared by the files of this folder only.
+ *
+ *   relay.c     life cycle: open, fall back, stop, tick
+ *   lease.c     look, take, renew, release; storing the position
+ *   read.c      when to look for events, and for how many; the doorbell
+ *   send.c      row -> message -> sink; acks
+ *   recovery.c  what is done about a refusal; stalls; what `status` is told */
+#ifndef OUTBOXD_RELAY_INTERNAL_H
+#define OUTBOXD_RELAY_INTERNAL_H
+
+#include "relay/opening.h"
+#include "relay/relay.h"
+#include "relay/window.h"
+
+#define POLL_ROWS       500U           /* a look returns at most so many events ... */
+#define POLL_BYTES      (1024U * 1024U) /* ... and so many bytes of payload; more is a backlog, read by pages */
+#define PAGE_ROWS       10000U
+#define POLL_FIRST_MS   1U
+#define POLL_ACTIVE_MS  4U    /* the longest pause between two looks until the bell is armed */
+#define ARM_RETRY_MS    20U   /* a writer holds the bell: try again after this */
+#define HOLD_MS         250U  /* a row held longer lets go of the page: the server should not keep a snapshot for us */
+#define DRAIN_REPORTS_MS 5000U /* after a refusal, wait so long for the other reports */
+#define HALT_RETRY_MS   30000U
+#define RETRY_FIRST_MS  100U
+#define RETRY_MAX_MS    30000U
+#define REOPEN_FIRST_MS 50U
+#define REOPEN_MAX_MS   5000U
+#define DIAGNOSE_MS     1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */
+#define DIAGNOSE_AGAIN_MS 5000U
+
+/* Inside LEADING: may events be fed to the sink? */
+enum feed {
+    FEED_RUN,     /* yes */
+    FEED_RECOVER, /* a refusal came: waiting for the other reports, then the producer is replaced */
+    FEED_PAUSE,   /* replaced; waiting until retry_at */
+    FEED_HALT,    /* a person is needed; tried again at retry_at */
+};
+
+enum fetch { FETCH_NONE, FETCH_POLL, FETCH_PROBE, FETCH_PAGE };
+
+enum bell {
+    BELL_OFF,
+    BELL_ARMING,  /* asked for the lock */
+    BELL_ARMED,   /* have it; one more look must begin after that */
+    BELL_CHECKED, /* that look is out */
+    BELL_ASLEEP,  /* it found nothing: waiting for the bell, or the fallback */
+};
+
+struct reading {
+    enum fetch fetch;      /* the request that is out */
+    bool discard;          /* its rows are no longer wanted */
+    bool held;             /* a row was answered with ROW_HOLD */
+    uint64_t held_since;
+    bool blocked;          /* an opener or a full queue is in the way: nothing to do before the next report */
+    bool complete;         /* FETCH_POLL: the rows are the whole batch */
+    uint32_t taken;        /* rows of the present fetch that went into the window */
+    uint32_t page_rows;    /* what was asked for */
+    struct str snapshot;   /* of the present poll */
+    bool probed;           /* the open batch has been probed */
+    bool many_new;
+    int64_t new_from;
+    uint32_t mean_bytes;   /* of a message, smoothed: turns bytes into rows */
+    enum wakeup_cause cause;
+    bool cause_counted;
+    uint64_t due;          /* the next look */
+    uint32_t pause_ms;
+    uint64_t last_event;
+    enum bell bell;
+    uint64_t arm_due;
+};
+
+struct leasing {
+    bool request_out;     /* take or look */
+    uint64_t sent_at;
+    bool first_look;      /* the first of this process: an earlier life of the same instance may be succeeded at once */
+    bool was_ours;        /* we held it when the sessions were closed */
+    bool seen;
+    int64_t seen_epoch;
+    int64_t seen_beat;
+    uint64_t seen_since;
+    uint64_t look_due;
+    int64_t epoch;
+    uint32_t bell;
+    uint64_t deadline;    /* ours until here, by our own clock */
+    bool renew_out;
+    uint64_t renew_sent;
+    uint64_t renew_due;
+    bool standby_noted;
+};
+
+struct storing {
+    bool out;
+    bool final;           /* the last one before the release */
+    uint64_t sent_at;
+    uint64_t settled;     /* what is being stored */
+    uint64_t version;
+    uint64_t dirty_since; /* 0: clean */
+    uint32_t last_took_ms;
+    struct position position;
+};
+
+struct recovering {
+    enum feed feed;
+    uint64_t deadline;     /* FEED_RECOVER */
+    bool reset_failed;     /* no producer could be made; tried again at the deadline */
+    enum refusal cause;
+    bool culprit_known;    /* the message was alone in flight: it is to blame */
+    uint64_t retry_at;     /* FEED_PAUSE, FEED_HALT */
+    uint32_t attempts;     /* since the settled prefix last moved */
+    uint32_t careful;      /* so many entries go one by one, to find the culprit of a refused batch */
+    uint64_t progress_at;  /* last ack, or the first send into an empty flight */
+    uint64_t diagnose_due;
+    bool stalled;
+    bool trouble_dirty;    /* not told to the database yet */
+    uint64_t tell_due;
+    struct trouble trouble;
+};
+
+struct relay {
+    struct relay_params params;
+    const struct source_ops *source;
+    void *source_ctx;
+    const struct sink_ops *sink;
+    void *sink_ctx;
+    const struct host_ops *host;
+    void *host_ctx;
+
+    enum relay_state state;
+    struct err failure;
+    uint32_t open_attempts;
+    uint64_t open_due;
+    bool stopping;
+    uint64_t stop_deadline; /* drain no longer than this */
+    bool release_out;
+    bool in_op; /* an op is running: it may not call back */
+    bool pump_wanted; /* reports came since the last relay_pump */
+    uint64_t wake; /* collected by relay_pump */
+
+    struct window window;
+    struct topics topics;
+    struct message message;
+    struct reading reading;
+    struct leasing lease;
+    struct storing storing;
+    struct recovering rec;
+    struct relay_counters counters;
+};
+
+/* Every op goes through this, so that an op that calls back is caught. */
+#define RELAY_OP(r, call)                                                                                              \
+    do {                                                                                                               \
+        (r)->in_op = true;                                                                                             \
+        (call);                                                                                                        \
+        (r)->in_op = false;                                                                                            \
+    } while (0)
+
+static inline uint64_t relay_now(const struct relay *r)
+{
+    return r->host->now_ms(r->host_ctx);
+}
+
+/* relay.c */
+void relay_enter(struct relay *r); /* at the top of every relay_on_...: asserts that no op is running */
+void relay_pump(struct relay *r);  /* does everything that is due; at the end of every relay_on_... but on_row */
+void relay_due(struct relay *r, uint64_t at_ms); /* wake me then at the latest */
+void relay_note(struct relay *r, enum relay_note note);
+/* Closes the sessions, forgets everything, and opens them again after delay_ms. */
+void relay_fall_back(struct relay *r, uint32_t delay_ms);
+void relay_finish(struct relay *r); /* to STOPPED, at once */
+
+/* lease.c */
+void lease_look(struct relay *r);
+void lease_pump(struct relay *r);
+void store_pump(struct relay *r);
+void lease_drain(struct relay *r); /* DRAINING: last store, release */
+
+/* read.c */
+void reading_reset(struct relay *r);
+void reading_pump(struct relay *r);
+void reading_discard(struct relay *r); /* the rows of the present fetch are no longer wanted */
+void reading_found(struct relay *r);   /* an event came */
+
+/* send.c */
+bool send_has_room(const struct relay *r);
+void relay_want_pump(struct relay *r); /* soon, once for many reports */
+
+/* recovery.c */
+void recovery_begin(struct relay *r, enum refusal cause, const char *text);
+void recovery_halt(struct relay *r);
+void recovery_pump(struct relay *r);
+void recovery_progress(struct relay *r); /* the settled prefix moved */
+void recovery_leading(struct relay *r);  /* just took the lease */
+bool recovery_reset_sink(struct relay *r);
+void trouble_set(struct relay *r, enum refusal cause, const char *text);
+void trouble_clear(struct relay *r);
+void trouble_blame(struct relay *r, const uint8_t event_id[16], int64_t row_id, const char *topic);
+
+#endif

@@ -1,0 +1,240 @@
+/* The lease and the stored position.
+ *
+ * A holder renews every ttl/3 and stops by its own deadline, counted from BEFORE the renewal was sent. A standby takes
+ * over when epoch and beat have not changed for a whole ttl by its own clock. Neither looks at wall clocks. Split brain is
+ * survivable all the same (design: each stream starts at or before what is settled, and moves the position only if the
+ * epoch is still its own), the lease only makes it rare. */
+#include "relay/internal.h"
+
+#include "relay/pacing.h"
+
+#include <assert.h>
+
+#define LOOK_MAX_MS 250U /* how often a standby looks: a released lease is taken within this */
+
+static void take(struct relay *r, enum take_mode mode)
+{
+    r->lease.request_out = true;
+    r->lease.sent_at = relay_now(r);
+    r->state = RELAY_TAKING;
+    RELAY_OP(r, r->source->take(r->source_ctx, mode, r->lease.seen_epoch, r->lease.seen_beat));
+}
+
+void lease_look(struct relay *r)
+{
+    take(r, r->lease.was_ours ? TAKE_OWN : TAKE_IF_FREE);
+}
+
+static void become_leader(struct relay *r, const struct lease_view *view)
+{
+    struct leasing *l = &r->lease;
+    uint64_t now = relay_now(r);
+
+    l->epoch = view->epoch;
+    l->bell = view->bell;
+    l->deadline = l->sent_at + r->params.lease_ttl_ms;
+    l->renew_due = now + r->params.lease_ttl_ms / 3;
+    l->was_ours = true;
+    l->seen = false;
+    r->open_attempts = 0;
+    r->counters.takeovers++;
+    window_load(&r->window, &view->position);
+    reading_reset(r);
+    r->storing.out = false;
+    r->storing.dirty_since = 0;
+    r->state = RELAY_LEADING;
+    recovery_leading(r);
+    relay_note(r, RELAY_NOTE_LEADING);
+    if (r->stopping)
+        r->state = RELAY_DRAINING;
+}
+
+/* The row has not changed for a whole ttl: its holder is dead, stopped, or cut off. */
+static bool holder_is_dead(struct relay *r, const struct lease_view *view)
+{
+    struct leasing *l = &r->lease;
+
+    if (!l->seen || view->epoch != l->seen_epoch || view->beat != l->seen_beat) {
+        l->seen = true;
+        l->seen_epoch = view->epoch;
+        l->seen_beat = view->beat;
+        l->seen_since = relay_now(r);
+        return false;
+    }
+    return relay_now(r) - l->seen_since >= r->params.lease_ttl_ms;
+}
+
+static void stay_behind(struct relay *r)
+{
+    uint32_t pause = r->params.lease_ttl_ms / 10;
+
+    r->state = RELAY_STANDBY;
+    r->open_attempts = 0;
+    r->lease.look_due = relay_now(r) + (pause < LOOK_MAX_MS ? pause : LOOK_MAX_MS);
+    if (!r->lease.standby_noted) {
+        r->lease.standby_noted = true;
+        relay_note(r, RELAY_NOTE_STANDBY);
+    }
+}
+
+void relay_on_lease(struct relay *r, const struct lease_view *view)
+{
+    struct leasing *l = &r->lease;
+    bool first = l->first_look;
+    bool dead;
+
+    relay_enter(r);
+    assert(l->request_out && r->state == RELAY_TAKING);
+    l->request_out = false;
+    l->first_look = false;
+    dead = holder_is_dead(r, view);
+    if (view->ours) {
+        become_leader(r, view);
+    } else if (r->stopping) {
+        relay_finish(r);
+    } else if (view->free) {
+        l->was_ours = false;
+        take(r, TAKE_IF_FREE);
+    } else if (dead || (first && view->same_instance)) {
+        l->was_ours = false;
+        take(r, TAKE_IF_UNCHANGED);
+    } else {
+        l->was_ours = false;
+        stay_behind(r);
+    }
+    relay_pump(r);
+}
+
+void relay_on_renewed(struct relay *r, bool still_ours)
+{
+    relay_enter(r);
+    if (!r->lease.renew_out)
+        return;
+    r->lease.renew_out = false;
+    if (still_ours) {
+        r->counters.renewals++;
+        r->lease.deadline = r->lease.renew_sent + r->params.lease_ttl_ms;
+    } else {
+        relay_note(r, RELAY_NOTE_FENCED);
+        relay_fall_back(r, 0);
+    }
+    relay_pump(r);
+}
+
+void lease_pump(struct relay *r)
+{
+    struct leasing *l = &r->lease;
+    uint64_t now = relay_now(r);
+
+    if (r->state == RELAY_STANDBY && !l->request_out) {
+        if (now >= l->look_due)
+            lease_look(r);
+        else
+            relay_due(r, l->look_due);
+    }
+    if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
+        return;
+    if (now >= l->deadline && !r->release_out) {
+        relay_note(r, RELAY_NOTE_LEASE_EXPIRED);
+        relay_fall_back(r, 0);
+        relay_due(r, now);
+        return;
+    }
+    relay_due(r, l->deadline);
+    if (l->renew_out || r->release_out)
+        return;
+    if (now >= l->renew_due) {
+        l->renew_out = true;
+        l->renew_sent = now;
+        l->renew_due = now + r->params.lease_ttl_ms / 3;
+        RELAY_OP(r, r->source->renew(r->source_ctx, l->epoch));
+    }
+    relay_due(r, l->renew_due);
+}
+
+/* ---- the stored position ------------------------------------------------------------------------------------------ */
+
+static void store(struct relay *r, bool final)
+{
+    struct storing *s = &r->storing;
+
+    s->out = true;
+    s->final = final;
+    s->sent_at = relay_now(r);
+    s->settled = r->window.settled;
+    s->version = r->window.version;
+    window_position(&r->window, &s->position);
+    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position, final));
+}
+
+void store_pump(struct relay *r)
+{
+    struct storing *s = &r->storing;
+    uint64_t now = relay_now(r);
+    uint64_t due;
+
+    if (s->out || r->state != RELAY_LEADING)
+        return;
+    if (!window_is_dirty(&r->window)) {
+        s->dirty_since = 0;
+        return;
+    }
+    if (s->dirty_since == 0)
+        s->dirty_since = now;
+    due = s->dirty_since + pacing_store_ms(s->last_took_ms);
+    /* A slot is free when its position is stored: store before the window is full. */
+    if (now >= due || r->window.settled - r->window.stored >= (r->window.capacity + 3) / 4)
+        store(r, false);
+    else
+        relay_due(r, due);
+}
+
+void relay_on_stored(struct relay *r, bool still_ours)
+{
+    struct storing *s = &r->storing;
+
+    relay_enter(r);
+    if (!s->out)
+        return;
+    s->out = false;
+    if (still_ours) {
+        r->counters.stores++;
+        s->last_took_ms = (uint32_t)(relay_now(r) - s->sent_at);
+        s->dirty_since = 0;
+        window_mark_stored(&r->window, s->settled, s->version);
+    } else {
+        relay_note(r, RELAY_NOTE_FENCED);
+        relay_fall_back(r, 0);
+    }
+    relay_pump(r);
+}
+
+/* ---- stopping ------------------------------------------------------------------------------------------------------ */
+
+/* DRAINING: acks until half of the time is over, then the settled prefix is stored and the lease released. */
+void lease_drain(struct relay *r)
+{
+    uint64_t patience = r->stop_deadline - r->params.shutdown_timeout_ms / 2;
+
+    if (r->window.in_flight > 0 && r->rec.feed == FEED_RUN && relay_now(r) < patience) {
+        relay_due(r, patience);
+        return;
+    }
+    if (r->storing.out || r->release_out)
+        return;
+    if (window_is_dirty(&r->window)) {
+        store(r, true);
+        return;
+    }
+    r->release_out = true;
+    RELAY_OP(r, r->source->release(r->source_ctx, r->lease.epoch));
+}
+
+void relay_on_released(struct relay *r)
+{
+    relay_enter(r);
+    r->release_out = false;
+    relay_note(r, RELAY_NOTE_RELEASED);
+    relay_finish(r);
+    relay_pump(r);
+}

@@ -1,0 +1,27 @@
+#include "relay/policy.h"
+
+/* NONE is no refusal: its words are empty, and nothing asks for its class. */
+static const struct {
+    const char *name;
+    const char *advice;
+    enum refusal_class class;
+} refusals[] = {[REFUSAL_NONE] = {"", "", REFUSAL_TRANSIENT},
+#define X(word, text, kind, what) [REFUSAL_##word] = {(text), (what), REFUSAL_##kind},
+                REFUSALS(X)
+#undef X
+};
+
+enum refusal_class refusal_class(enum refusal r)
+{
+    return refusals[r].class;
+}
+
+const char *refusal_name(enum refusal r)
+{
+    return refusals[r].name;
+}
+
+const char *refusal_advice(enum refusal r)
+{
+    return refusals[r].advice;
+}

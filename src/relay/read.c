@@ -1,0 +1,350 @@
+/* Reading: when to look for events, for how many, and when to sleep.
+ *
+ * Between batches: a look (one statement) returns what became visible, which is the whole batch; or it says that there is
+ * a backlog, which is then probed once and read by pages under one target. After 30 ms without an event the doorbell is
+ * armed, one more look begins after that, and only if it finds nothing we sleep: a writer that committed before it is seen
+ * by that look, and one that commits later rings.
+ *
+ * How it can fail: the window is full: nothing is asked for until there is room. A row is held too long (Kafka is away): the
+ * rest of the page is dropped, so that the server keeps no snapshot for us, and read again later. */
+#include "relay/internal.h"
+
+#include <assert.h>
+
+const char *wakeup_cause_name(enum wakeup_cause c)
+{
+    switch (c) {
+    case WAKEUP_NOTIFY:
+        return "notify";
+    case WAKEUP_POLLED:
+        return "poll";
+    case WAKEUP_FALLBACK:
+        return "fallback";
+    case WAKEUP_BACKLOG:
+        return "backlog";
+    case WAKEUP_CAUSES:
+        break;
+    }
+    return "";
+}
+
+void reading_reset(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    d->fetch = FETCH_NONE;
+    d->discard = false;
+    d->held = false;
+    d->blocked = false;
+    d->probed = false;
+    d->bell = BELL_OFF;
+    d->cause = WAKEUP_POLLED;
+    d->pause_ms = POLL_FIRST_MS;
+    d->due = relay_now(r);
+    d->last_event = d->due;
+    d->arm_due = d->due;
+}
+
+void reading_discard(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    if (d->fetch == FETCH_NONE)
+        return;
+    d->discard = true;
+    if (d->held) {
+        d->held = false;
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx));
+    }
+}
+
+/* ---- the doorbell -------------------------------------------------------------------------------------------------- */
+
+static void bell_off(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    if (d->bell == BELL_ARMED || d->bell == BELL_CHECKED || d->bell == BELL_ASLEEP)
+        RELAY_OP(r, r->source->disarm(r->source_ctx, r->lease.bell));
+    if (d->bell != BELL_ARMING)
+        d->bell = BELL_OFF;
+}
+
+void relay_on_armed(struct relay *r, bool armed)
+{
+    struct reading *d = &r->reading;
+
+    relay_enter(r);
+    if (d->bell != BELL_ARMING)
+        return;
+    if (armed) {
+        d->bell = BELL_ARMED;
+        d->due = relay_now(r);
+    } else {
+        d->bell = BELL_OFF;
+        d->arm_due = relay_now(r) + ARM_RETRY_MS;
+    }
+    relay_pump(r);
+}
+
+/* Anybody may notify: the bell counts only while it is armed, and it is armed at most every 30 ms. */
+void relay_on_bell(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    relay_enter(r);
+    if (d->bell != BELL_ARMED && d->bell != BELL_CHECKED && d->bell != BELL_ASLEEP)
+        return;
+    bell_off(r);
+    d->cause = WAKEUP_NOTIFY;
+    d->due = relay_now(r);
+    d->pause_ms = POLL_FIRST_MS;
+    d->last_event = d->due;
+    relay_pump(r);
+}
+
+/* A look found nothing. */
+static void looked_in_vain(struct relay *r)
+{
+    struct reading *d = &r->reading;
+    uint64_t now = relay_now(r);
+    uint32_t longest = r->params.wakeup == WAKEUP_POLL ? r->params.poll_max_ms : POLL_ACTIVE_MS;
+
+    if (d->bell == BELL_CHECKED || d->bell == BELL_ASLEEP) {
+        d->bell = BELL_ASLEEP;
+        d->cause = WAKEUP_FALLBACK;
+        d->due = now + r->params.fallback_ms;
+        return;
+    }
+    d->cause = WAKEUP_POLLED;
+    d->due = now + d->pause_ms;
+    d->pause_ms = d->pause_ms * 2 < longest ? d->pause_ms * 2 : longest;
+    if (r->params.wakeup == WAKEUP_DOORBELL && d->bell == BELL_OFF && now >= d->arm_due &&
+        now - d->last_event >= r->params.quiet_ms) {
+        d->bell = BELL_ARMING;
+        RELAY_OP(r, r->source->arm(r->source_ctx, r->lease.bell));
+    }
+}
+
+void reading_found(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    d->last_event = relay_now(r);
+    d->pause_ms = POLL_FIRST_MS;
+    if (!d->cause_counted) {
+        d->cause_counted = true;
+        r->counters.wakeups[d->cause]++;
+    }
+}
+
+/* ---- asking -------------------------------------------------------------------------------------------------------- */
+
+/* Asking for a few rows at a time would waste round trips: wait until a quarter of the window is free. */
+static uint32_t rows_that_fit(const struct relay *r, uint32_t most)
+{
+    uint32_t rows = window_free(&r->window);
+    size_t room = r->params.window_bytes;
+    size_t by_bytes;
+
+    if (rows < (r->window.capacity + 3) / 4)
+        return 0;
+    if (r->window.in_flight > 0) {
+        if (r->window.in_flight_bytes >= room - room / 4)
+            return 0;
+        room -= r->window.in_flight_bytes;
+    }
+    by_bytes = room / r->reading.mean_bytes + 1;
+    if (rows > by_bytes)
+        rows = (uint32_t)by_bytes;
+    return rows < most ? rows : most;
+}
+
+static void begin_fetch(struct relay *r, enum fetch kind)
+{
+    struct reading *d = &r->reading;
+
+    d->fetch = kind;
+    d->discard = false;
+    d->held = false;
+    d->complete = false;
+    d->taken = 0;
+    d->cause_counted = false;
+    if (kind == FETCH_PAGE)
+        d->cause = WAKEUP_BACKLOG;
+}
+
+static void ask_poll(struct relay *r, uint32_t rows)
+{
+    struct reading *d = &r->reading;
+    size_t bytes = r->params.window_bytes < POLL_BYTES ? r->params.window_bytes : POLL_BYTES;
+
+    begin_fetch(r, FETCH_POLL);
+    if (d->bell == BELL_ARMED)
+        d->bell = BELL_CHECKED; /* this look begins after the bell was armed */
+    r->counters.polls++;
+    RELAY_OP(r, r->source->poll(r->source_ctx, window_read_base(&r->window), rows, bytes));
+}
+
+/* The open batch as a position: where its next row is read from. */
+static void reading_position(struct relay *r, struct position *out)
+{
+    const struct window_batch *b = window_open_batch(&r->window);
+    uint32_t last;
+
+    /* the base of the open batch is the target of the one before it */
+    last = r->window.batch_count - 1;
+    if (last == 0)
+        out->base = r->window.base;
+    else
+        out->base = r->window.batches[(r->window.first_batch + last - 1) % WINDOW_BATCHES].target;
+    out->target = b->target;
+    out->last_id = b->read_id;
+}
+
+static void ask_open_batch(struct relay *r, uint32_t rows)
+{
+    struct reading *d = &r->reading;
+    struct position at; /* borrows the window's strings */
+    struct page_request request;
+
+    reading_position(r, &at);
+    if (!d->probed) {
+        begin_fetch(r, FETCH_PROBE);
+        RELAY_OP(r, r->source->probe(r->source_ctx, &at, POLL_ROWS));
+        return;
+    }
+    request = (struct page_request){
+        .position = &at, .new_from = d->new_from, .many_new = d->many_new, .max_rows = rows};
+    begin_fetch(r, FETCH_PAGE);
+    d->page_rows = rows;
+    r->counters.pages++;
+    RELAY_OP(r, r->source->page(r->source_ctx, &request));
+}
+
+static void held_pump(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    if (r->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS) {
+        d->held = false;
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx));
+    } else if (!d->blocked && send_has_room(r)) {
+        d->held = false;
+        RELAY_OP(r, r->source->resume(r->source_ctx));
+    } else {
+        relay_due(r, d->held_since + HOLD_MS);
+    }
+}
+
+void reading_pump(struct relay *r)
+{
+    struct reading *d = &r->reading;
+    uint32_t rows;
+
+    if (r->state != RELAY_LEADING)
+        return;
+    if (d->held) {
+        held_pump(r);
+        return;
+    }
+    if (d->fetch != FETCH_NONE || r->rec.feed != FEED_RUN || d->blocked)
+        return;
+    if (window_open_batch(&r->window) != NULL) {
+        rows = rows_that_fit(r, PAGE_ROWS);
+        if (rows > 0)
+            ask_open_batch(r, rows);
+        return; /* without room: an ack or a store will make some */
+    }
+    rows = rows_that_fit(r, POLL_ROWS);
+    if (rows == 0 || !window_has_batch_room(&r->window))
+        return;
+    if (relay_now(r) >= d->due)
+        ask_poll(r, rows);
+    else
+        relay_due(r, d->due);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------------- */
+
+void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
+{
+    struct reading *d = &r->reading;
+
+    relay_enter(r);
+    assert(d->fetch == FETCH_POLL);
+    d->complete = complete;
+    str_reset(&d->snapshot);
+    str_put_slice(&d->snapshot, snapshot);
+}
+
+void relay_on_probed(struct relay *r, bool many_new, int64_t min_new_id)
+{
+    struct reading *d = &r->reading;
+
+    relay_enter(r);
+    assert(d->fetch == FETCH_PROBE);
+    d->fetch = FETCH_NONE;
+    if (!d->discard) {
+        d->probed = true;
+        d->many_new = many_new;
+        d->new_from = min_new_id > 0 ? min_new_id - 1 : 0;
+    }
+    relay_pump(r);
+}
+
+static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
+{
+    struct reading *d = &r->reading;
+
+    if (!d->complete) { /* a backlog: bound it by this look's snapshot, then probe and page */
+        reading_found(r);
+        bell_off(r);
+        d->probed = false;
+        window_begin_batch(&r->window, str_slice(&d->snapshot));
+        return;
+    }
+    if (rows == 0 && !dropped) {
+        window_retarget(&r->window, str_slice(&d->snapshot));
+        looked_in_vain(r);
+        return;
+    }
+    bell_off(r);
+    d->cause = WAKEUP_POLLED;
+    d->due = relay_now(r) + POLL_FIRST_MS;
+    if (d->taken == rows && !dropped)
+        window_complete_batch(&r->window);
+    else
+        d->probed = false; /* what was not taken is read by pages, or (nothing was taken) looked for again */
+}
+
+static void page_fetched(struct relay *r, uint32_t rows, bool dropped)
+{
+    struct reading *d = &r->reading;
+
+    if (dropped || d->taken < rows || rows >= d->page_rows)
+        return; /* there is more */
+    window_complete_batch(&r->window);
+    d->cause = WAKEUP_POLLED;
+    d->due = relay_now(r);
+    d->pause_ms = POLL_FIRST_MS;
+    d->last_event = d->due;
+}
+
+void relay_on_fetched(struct relay *r, uint32_t rows, bool dropped)
+{
+    struct reading *d = &r->reading;
+    enum fetch kind = d->fetch;
+
+    relay_enter(r);
+    assert(kind == FETCH_POLL || kind == FETCH_PAGE);
+    d->fetch = FETCH_NONE;
+    d->held = false;
+    if (d->discard)
+        d->due = relay_now(r);
+    else if (kind == FETCH_POLL)
+        poll_fetched(r, rows, dropped);
+    else
+        page_fetched(r, rows, dropped);
+    relay_pump(r);
+}

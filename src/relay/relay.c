@@ -1,0 +1,297 @@
+/* Life cycle. OPENING -> STANDBY or LEADING -> (lost, fenced, expired: fall back to OPENING) ... -> DRAINING -> STOPPED.
+ *
+ * How it can fail: any session of the source breaks: memory is forgotten, because after a crash of Postgres transaction
+ * ids are used again and a position kept in memory would lose events (reproduced); the stored row is read anew. */
+#include "relay/internal.h"
+
+#include "relay/pacing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+const char *relay_note_text(enum relay_note note)
+{
+    switch (note) {
+#define X(name, text)                                                                                                  \
+    case RELAY_NOTE_##name:                                                                                            \
+        return text;
+        RELAY_NOTES(X)
+#undef X
+    }
+    return "";
+}
+
+const char *relay_state_name(enum relay_state s)
+{
+    switch (s) {
+#define X(name, text)                                                                                                  \
+    case RELAY_##name:                                                                                                 \
+        return text;
+        RELAY_STATES(X)
+#undef X
+    }
+    return "";
+}
+
+struct relay *relay_new(const struct relay_params *params, const struct source_ops *source, void *source_ctx,
+                        const struct sink_ops *sink, void *sink_ctx, const struct host_ops *host, void *host_ctx)
+{
+    struct relay *r = xcalloc(1, sizeof *r);
+
+    r->params = *params;
+    r->source = source;
+    r->source_ctx = source_ctx;
+    r->sink = sink;
+    r->sink_ctx = sink_ctx;
+    r->host = host;
+    r->host_ctx = host_ctx;
+    r->reading.mean_bytes = 1000;
+    r->lease.first_look = true;
+    window_init(&r->window, params->window_events);
+    topics_init(&r->topics);
+    message_init(&r->message);
+    position_init(&r->storing.position);
+    return r;
+}
+
+void relay_free(struct relay *r)
+{
+    if (r == NULL)
+        return;
+    window_release(&r->window);
+    topics_release(&r->topics);
+    message_release(&r->message);
+    position_release(&r->storing.position);
+    str_release(&r->reading.snapshot);
+    free(r);
+}
+
+void relay_enter(struct relay *r)
+{
+    assert(!r->in_op);
+    (void)r;
+}
+
+void relay_due(struct relay *r, uint64_t at_ms)
+{
+    if (r->wake == 0 || at_ms < r->wake)
+        r->wake = at_ms == 0 ? 1 : at_ms;
+}
+
+/* Reports come by the thousand: one pump for all of them. */
+void relay_want_pump(struct relay *r)
+{
+    if (r->pump_wanted)
+        return;
+    r->pump_wanted = true;
+    r->host->wake_at(r->host_ctx, relay_now(r));
+}
+
+void relay_note(struct relay *r, enum relay_note note)
+{
+    r->host->note(r->host_ctx, note, r->rec.trouble.cause[0] == '\0' ? NULL : &r->rec.trouble);
+}
+
+static void begin_open(struct relay *r)
+{
+    r->state = RELAY_OPENING;
+    RELAY_OP(r, r->source->open(r->source_ctx));
+}
+
+void relay_start(struct relay *r)
+{
+    assert(r->state == RELAY_NEW);
+    relay_enter(r);
+    begin_open(r);
+    relay_pump(r);
+}
+
+void relay_finish(struct relay *r)
+{
+    if (r->state == RELAY_STOPPED)
+        return;
+    RELAY_OP(r, r->source->close(r->source_ctx));
+    r->state = RELAY_STOPPED;
+    relay_note(r, RELAY_NOTE_STOPPED);
+}
+
+void relay_fall_back(struct relay *r, uint32_t delay_ms)
+{
+    bool led = r->state == RELAY_LEADING || r->state == RELAY_DRAINING;
+
+    RELAY_OP(r, r->source->close(r->source_ctx));
+    if (led)
+        r->lease.was_ours = true;
+    /* What is in flight will be read and sent again; without this, memory could hold two windows. */
+    if (r->window.in_flight > 0 || r->rec.feed == FEED_RECOVER)
+        r->rec.feed = recovery_reset_sink(r) ? FEED_RUN : FEED_RECOVER;
+    (void)window_rewind(&r->window);
+    reading_reset(r);
+    r->lease.request_out = false;
+    r->lease.renew_out = false;
+    r->lease.seen = false;
+    r->storing.out = false;
+    r->release_out = false;
+    if (r->stopping) {
+        relay_finish(r);
+        return;
+    }
+    r->state = RELAY_BACKOFF;
+    r->open_due = relay_now(r) + delay_ms;
+}
+
+void relay_on_opened(struct relay *r)
+{
+    relay_enter(r);
+    assert(r->state == RELAY_OPENING);
+    relay_note(r, RELAY_NOTE_CONNECTED);
+    r->state = RELAY_STANDBY;
+    r->lease.standby_noted = false;
+    r->lease.look_due = relay_now(r);
+    relay_pump(r);
+}
+
+void relay_on_lost(struct relay *r, const struct err *why)
+{
+    relay_enter(r);
+    if (r->state == RELAY_STOPPED)
+        return;
+    if (why->kind == ERR_CONFIG || why->kind == ERR_SOFTWARE) {
+        r->failure = *why;
+        relay_note(r, RELAY_NOTE_FATAL);
+        relay_finish(r);
+        return;
+    }
+    r->open_attempts++;
+    r->counters.reconnects++;
+    r->failure = *why; /* for the note; cleared when the sessions are open again */
+    relay_note(r, RELAY_NOTE_LOST);
+    err_clear(&r->failure);
+    relay_fall_back(r, pacing_backoff_ms(r->open_attempts, REOPEN_FIRST_MS, REOPEN_MAX_MS,
+                                         r->host->random(r->host_ctx)));
+    relay_pump(r);
+}
+
+void relay_stop(struct relay *r)
+{
+    relay_enter(r);
+    if (r->stopping) {
+        relay_finish(r);
+        return;
+    }
+    r->stopping = true;
+    r->stop_deadline = relay_now(r) + r->params.shutdown_timeout_ms;
+    switch (r->state) {
+    case RELAY_LEADING:
+        r->state = RELAY_DRAINING;
+        reading_discard(r);
+        relay_note(r, RELAY_NOTE_DRAINING);
+        break;
+    case RELAY_TAKING: /* the answer tells whether there is something to release */
+    case RELAY_DRAINING:
+        break;
+    case RELAY_NEW:
+    case RELAY_OPENING:
+    case RELAY_BACKOFF:
+    case RELAY_STANDBY:
+        relay_finish(r);
+        break;
+    case RELAY_STOPPED:
+        break;
+    }
+    relay_pump(r);
+}
+
+static void stop_pump(struct relay *r)
+{
+    if (!r->stopping || r->state == RELAY_STOPPED)
+        return;
+    /* Half of the time may go into waiting for acks, the rest into the last store and the release. */
+    if (relay_now(r) >= r->stop_deadline) {
+        relay_finish(r);
+        return;
+    }
+    relay_due(r, r->stop_deadline);
+    if (r->state == RELAY_DRAINING)
+        lease_drain(r);
+}
+
+void relay_pump(struct relay *r)
+{
+    r->wake = 0;
+    r->pump_wanted = false;
+    if (r->state == RELAY_BACKOFF) {
+        if (relay_now(r) >= r->open_due)
+            begin_open(r);
+        else
+            relay_due(r, r->open_due);
+    }
+    lease_pump(r);
+    if (r->state == RELAY_LEADING) {
+        recovery_pump(r);
+        store_pump(r);
+        reading_pump(r);
+    }
+    stop_pump(r);
+    r->host->wake_at(r->host_ctx, r->state == RELAY_STOPPED ? 0 : r->wake);
+}
+
+void relay_tick(struct relay *r)
+{
+    relay_enter(r);
+    if (r->state != RELAY_NEW)
+        relay_pump(r);
+}
+
+void relay_retry_now(struct relay *r)
+{
+    relay_enter(r);
+    r->rec.retry_at = relay_now(r);
+    if (r->state == RELAY_BACKOFF)
+        r->open_due = relay_now(r);
+    relay_tick(r);
+}
+
+enum relay_state relay_state(const struct relay *r)
+{
+    return r->state;
+}
+
+int64_t relay_epoch(const struct relay *r)
+{
+    return r->lease.epoch;
+}
+
+const struct relay_counters *relay_counters(const struct relay *r)
+{
+    return &r->counters;
+}
+
+const struct trouble *relay_trouble(const struct relay *r)
+{
+    return &r->rec.trouble;
+}
+
+const struct err *relay_failure(const struct relay *r)
+{
+    return &r->failure;
+}
+
+uint32_t relay_window_events(const struct relay *r)
+{
+    return (uint32_t)(r->window.head - r->window.stored);
+}
+
+size_t relay_window_bytes(const struct relay *r)
+{
+    return r->window.in_flight_bytes;
+}
+
+void relay_check(const struct relay *r)
+{
+    assert(!r->in_op);
+    if (r->state == RELAY_LEADING || r->state == RELAY_DRAINING)
+        window_check(&r->window);
+    assert(r->rec.feed != FEED_PAUSE || r->window.in_flight == 0);
+    assert(!r->reading.held || r->reading.fetch == FETCH_POLL || r->reading.fetch == FETCH_PAGE);
+}
