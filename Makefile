@@ -3,7 +3,9 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 
@@ -28,7 +30,7 @@ HARDEN := -fPIE
 HARDEN_LD := -pie -fsanitize=address,undefined
 endif
 LIBS_PC := libpq rdkafka libevent_core jansson yaml-0.1
-CPPFLAGS += -D_GNU_SOURCE -DOUTBOXD_VERSION='"$(VERSION)"' -Isrc -Iinclude -I$(BUILD)/gen
+CPPFLAGS += -D_GNU_SOURCE -DOUTBOXD_VERSION='"$(VERSION)"' -Isrc -Iinclude
 CFLAGS   += -std=c11 $(OPT) $(HARDEN) -fno-common $(WARN)
 # Only asked for when something is built: the packages may not be there before `make deps`.
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_PC) | sed 's/-I/-isystem /g')
@@ -63,6 +65,8 @@ TOOL_SRCS := $(wildcard tests/tools/*.c deploy/demo/*.c tests/bench/*.c)
 TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard tests/sim/*.c)))
+
+include tests/kafka.mk
 
 .DEFAULT_GOAL := all
 .PHONY: all deps demo test lint format bench install uninstall clean help build-tests

@@ -1,0 +1,97 @@
+/* `outboxd check`: connects to both sides and says, line by line, what is right and what to do about what is not. */
+#include "app/commands.h"
+
+#include "app/settings.h"
+#include "base/report.h"
+#include "kafka/inspect.h"
+#include "outbox/inspect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tally {
+    int wrong;
+    int warnings;
+};
+
+static const char *finding_mark(enum finding f)
+{
+    switch (f) {
+    case FINDING_OK:
+        return "ok";
+    case FINDING_NOTE:
+        return "note";
+    case FINDING_WARN:
+        return "warning";
+    case FINDING_WRONG:
+        break;
+    }
+    return "WRONG";
+}
+
+static void print_line(void *ctx, enum finding finding, const char *what, const char *way_out)
+{
+    struct tally *t = ctx;
+
+    t->wrong += finding == FINDING_WRONG;
+    t->warnings += finding == FINDING_WARN;
+    (void)printf("%-8s %s\n", finding_mark(finding), what);
+    if (way_out != NULL)
+        (void)printf("         -> %s\n", way_out);
+}
+
+/* The topics that can be named without having seen an event: those of the routes that hold no placeholder. */
+static size_t named_topics(const struct settings *s, const char **topics)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->routes.count; i++)
+        if (s->routes.routes[i].topic != NULL && strchr(s->routes.routes[i].topic, '{') == NULL)
+            topics[n++] = s->routes.routes[i].topic;
+    return n;
+}
+
+static void check_kafka(const struct settings *s, const struct report *report)
+{
+    const char **topics = xcalloc(s->routes.count, sizeof topics[0]);
+    struct kafka_pair *pairs = xcalloc(s->kafka.property_count, sizeof pairs[0]);
+    struct kafka_sink_params params = {
+        .brokers = s->kafka.brokers,
+        .client_id = s->relay.name,
+        .properties = pairs,
+        .property_count = s->kafka.property_count,
+        .window_events = s->relay.window_events,
+        .window_bytes = s->relay.window_bytes,
+        .max_event_bytes = s->relay.max_event_bytes,
+    };
+
+    for (size_t i = 0; i < s->kafka.property_count; i++)
+        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name, .value = s->kafka.properties[i].value};
+    kafka_inspect(&params, topics, named_topics(s, topics), report);
+    free(pairs);
+    free(topics);
+}
+
+int command_check(const struct cli *c, struct err *err)
+{
+    struct settings settings = {0};
+    struct tally tally = {0};
+    struct report report = {.ctx = &tally, .line = print_line};
+    struct command_server server;
+    int rc = settings_load(&settings, c->config, err);
+
+    if (rc != 0)
+        goto out;
+    report_line(&report, FINDING_OK, NULL, "configuration %s", c->config);
+    server = (struct command_server){.url = settings.postgres.url, .password = settings.postgres.password};
+    outbox_inspect(&server, settings.relay.name, &report);
+    check_kafka(&settings, &report);
+    if (tally.wrong > 0)
+        rc = err_set(err, ERR_CONFIG, "check: %d wrong, %d warnings", tally.wrong, tally.warnings);
+    else
+        (void)printf("\nall is well%s\n", tally.warnings > 0 ? ", but read the warnings" : "");
+out:
+    settings_release(&settings);
+    return rc;
+}

@@ -1,0 +1,16 @@
+/* The commands beside `run`. Each prints its result to stdout and returns 0, or -1 with `err` filled; the kind is the exit
+ * code. None of them writes anything unless its line says so. */
+#ifndef OUTBOXD_APP_COMMANDS_H
+#define OUTBOXD_APP_COMMANDS_H
+
+#include "app/cli.h"
+#include "base/err.h"
+
+NODISCARD int command_config(const struct cli *c, struct err *err);
+NODISCARD int command_migrate(const struct cli *c, struct err *err);
+NODISCARD int command_rebase(const struct cli *c, struct err *err);
+NODISCARD int command_status(const struct cli *c, struct err *err);
+/* Returns -1 when a line of the report is wrong; the report is on stdout by then. */
+NODISCARD int command_check(const struct cli *c, struct err *err);
+
+#endif

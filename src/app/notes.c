@@ -1,0 +1,105 @@
+#include "app/notes.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void notes_init(struct notes *n, const char *relay_name)
+{
+    *n = (struct notes){.relay_name = relay_name, .last = RELAY_NOTE_STOPPED};
+}
+
+static enum log_level level_of(enum relay_note note)
+{
+    switch (note) {
+    case RELAY_NOTE_CONNECTED:
+    case RELAY_NOTE_STANDBY:
+    case RELAY_NOTE_LEADING:
+    case RELAY_NOTE_RECOVERED:
+    case RELAY_NOTE_PARTITIONS_GREW:
+    case RELAY_NOTE_DRAINING:
+    case RELAY_NOTE_RELEASED:
+    case RELAY_NOTE_STOPPED:
+        return LOG_INFO;
+    case RELAY_NOTE_LOST:
+    case RELAY_NOTE_FENCED:
+    case RELAY_NOTE_LEASE_EXPIRED:
+    case RELAY_NOTE_RECOVERING:
+    case RELAY_NOTE_STALLED:
+        return LOG_WARN;
+    case RELAY_NOTE_HALTED:
+    case RELAY_NOTE_FATAL:
+        break;
+    }
+    return LOG_ERROR;
+}
+
+/* What to do, for the cause's word as it stands in the trouble. */
+static const char *advice_of(const char *cause)
+{
+#define X(name, word, class, advice)                                                                                   \
+    if (strcmp(cause, word) == 0)                                                                                      \
+        return refusal_advice(REFUSAL_##name);
+    REFUSALS(X)
+#undef X
+    return NULL;
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] == '\0' ? NULL : text;
+}
+
+static void write_line(const struct notes *n, const struct relay *r, enum relay_note note,
+                       const struct trouble *trouble)
+{
+    static const struct trouble none;
+    const struct trouble *t = trouble == NULL ? &none : trouble;
+    const struct err *failure = relay_failure(r);
+    const struct log_field fields[] = {
+        LOG_S("relay", n->relay_name),
+        LOG_S("state", relay_state_name(relay_state(r))),
+        LOG_I("epoch", relay_epoch(r)),
+        LOG_S("cause", or_null(t->cause)),
+        LOG_S("error", failure->kind == ERR_NONE ? or_null(t->text) : failure->text),
+        LOG_S("event_id", or_null(t->event_id)),
+        LOG_S("topic", or_null(t->topic)),
+        LOG_S("advice", advice_of(t->cause)),
+        n->folded > 0 ? LOG_I("repeated", n->folded) : LOG_S("repeated", NULL),
+        t->row_id != 0 ? LOG_I("row_id", t->row_id) : LOG_S("row_id", NULL),
+        t->attempts > 0 ? LOG_I("attempts", t->attempts) : LOG_S("attempts", NULL),
+        t->next_try_ms > 0 ? LOG_I("next_try_ms", t->next_try_ms) : LOG_END,
+        LOG_END,
+    };
+
+    log_emit(level_of(note), relay_note_text(note), fields);
+}
+
+void notes_totals(const struct notes *n, const struct relay_counters *c)
+{
+    log_info("totals", LOG_S("relay", n->relay_name), LOG_I("events_published", c->events_published),
+             LOG_I("bytes_published", c->bytes_published), LOG_I("duplicates_possible", c->duplicates_possible),
+             LOG_I("polls", c->polls), LOG_I("pages", c->pages), LOG_I("wakeups_notify", c->wakeups[WAKEUP_NOTIFY]),
+             LOG_I("wakeups_poll", c->wakeups[WAKEUP_POLLED]), LOG_I("wakeups_fallback", c->wakeups[WAKEUP_FALLBACK]),
+             LOG_I("wakeups_backlog", c->wakeups[WAKEUP_BACKLOG]), LOG_I("stores", c->stores),
+             LOG_I("takeovers", c->takeovers), LOG_I("recoveries", c->recoveries), LOG_I("reconnects", c->reconnects));
+}
+
+void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
+               uint64_t now_ms)
+{
+    const struct err *failure = relay_failure(r);
+    const char *text = failure->kind != ERR_NONE ? failure->text : trouble != NULL ? trouble->text : "";
+    bool trouble_note = level_of(note) >= LOG_WARN;
+
+    if (trouble_note && note == n->last && strcmp(text, n->last_text) == 0 && now_ms - n->last_ms < NOTES_REPEAT_MS) {
+        n->folded++;
+        return;
+    }
+    write_line(n, r, note, trouble);
+    n->folded = 0;
+    n->last = note;
+    n->last_ms = now_ms;
+    (void)snprintf(n->last_text, sizeof n->last_text, "%s", text);
+}

@@ -1,0 +1,28 @@
+/* The relay's notes as log lines: one per change of state, none per event, repeated ones folded with a count. */
+#ifndef OUTBOXD_APP_NOTES_H
+#define OUTBOXD_APP_NOTES_H
+
+#include "relay/relay.h"
+
+#include <stdint.h>
+
+#define NOTES_REPEAT_MS 60000U /* the same trouble is said again at most this often */
+
+struct notes {
+    const char *relay_name;
+    enum relay_note last;
+    char last_text[768];
+    uint64_t last_ms;
+    uint32_t folded; /* the same note since then */
+};
+
+void notes_init(struct notes *n, const char *relay_name);
+
+/* Writes the line, unless it says what the last one said less than NOTES_REPEAT_MS ago. `trouble` may be NULL. */
+void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
+               uint64_t now_ms);
+
+/* One line with what was counted since the start; written when the relay stops. */
+void notes_totals(const struct notes *n, const struct relay_counters *c);
+
+#endif

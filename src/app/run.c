@@ -1,0 +1,377 @@
+/* Ties the three together: outbox/ (Postgres), relay/ (the core) and kafka/, on one libevent loop.
+ *
+ * How it can fail: the configuration, or the pinned properties: before anything is opened. Later only what the relay itself
+ * calls final (relay_failure): a foreign database, a missing schema, grants. Everything else is waited out. */
+#include "app/run.h"
+
+#include "app/notes.h"
+#include "app/settings.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "kafka/producer.h"
+#include "outbox/source.h"
+#include "relay/relay.h"
+
+#include <event2/event.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+struct run {
+    const char *config_path;
+    struct settings settings;
+    struct event_base *base;
+    struct event *timer;
+    struct event *on_term;
+    struct event *on_int;
+    struct event *on_hup;
+    struct outbox_source *source;
+    struct kafka_sink *sink;
+    struct relay *relay;
+    struct notes notes;
+};
+
+/* ---- host ---------------------------------------------------------------------------------------------------------- */
+
+static uint64_t host_now_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_now_ms();
+}
+
+static int64_t host_wall_us(void *ctx)
+{
+    (void)ctx;
+    return clock_wall_us();
+}
+
+static uint32_t host_random(void *ctx)
+{
+    uint32_t chance = 0;
+
+    (void)ctx;
+    if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
+        chance = (uint32_t)clock_now_us();
+    return chance;
+}
+
+static void host_wake_at(void *ctx, uint64_t at_ms)
+{
+    struct run *run = ctx;
+    uint64_t now = clock_now_ms();
+    uint64_t wait = at_ms > now ? at_ms - now : 0;
+    struct timeval tv = {.tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000 * 1000)};
+
+    if (at_ms == 0)
+        (void)evtimer_del(run->timer);
+    else
+        (void)evtimer_add(run->timer, &tv);
+}
+
+static void host_note(void *ctx, enum relay_note note, const struct trouble *trouble)
+{
+    struct run *run = ctx;
+
+    notes_log(&run->notes, run->relay, note, trouble, clock_now_ms());
+    if (note == RELAY_NOTE_STOPPED)
+        (void)event_base_loopbreak(run->base);
+}
+
+static const struct host_ops host_ops = {
+    .now_ms = host_now_ms,
+    .wall_us = host_wall_us,
+    .random = host_random,
+    .wake_at = host_wake_at,
+    .note = host_note,
+};
+
+/* ---- answers of the source and the sink, handed to the core ---------------------------------------------------------- */
+
+static void source_opened(void *ctx)
+{
+    relay_on_opened(((struct run *)ctx)->relay);
+}
+
+static void source_lost(void *ctx, const struct err *why)
+{
+    relay_on_lost(((struct run *)ctx)->relay, why);
+}
+
+static void source_lease(void *ctx, const struct lease_view *view)
+{
+    relay_on_lease(((struct run *)ctx)->relay, view);
+}
+
+static void source_renewed(void *ctx, bool still_ours)
+{
+    relay_on_renewed(((struct run *)ctx)->relay, still_ours);
+}
+
+static void source_stored(void *ctx, bool still_ours)
+{
+    relay_on_stored(((struct run *)ctx)->relay, still_ours);
+}
+
+static void source_released(void *ctx)
+{
+    relay_on_released(((struct run *)ctx)->relay);
+}
+
+static void source_batch(void *ctx, struct slice snapshot, bool complete)
+{
+    relay_on_batch(((struct run *)ctx)->relay, snapshot, complete);
+}
+
+static void source_probed(void *ctx, bool many_new, int64_t min_new_id)
+{
+    relay_on_probed(((struct run *)ctx)->relay, many_new, min_new_id);
+}
+
+static enum row_verdict source_row(void *ctx, const struct event *e)
+{
+    return relay_on_row(((struct run *)ctx)->relay, e);
+}
+
+static void source_fetched(void *ctx, uint32_t rows, bool dropped)
+{
+    relay_on_fetched(((struct run *)ctx)->relay, rows, dropped);
+}
+
+static void source_armed(void *ctx, bool armed)
+{
+    relay_on_armed(((struct run *)ctx)->relay, armed);
+}
+
+static void source_bell(void *ctx)
+{
+    relay_on_bell(((struct run *)ctx)->relay);
+}
+
+static const struct source_events source_events = {
+    .opened = source_opened,
+    .lost = source_lost,
+    .lease = source_lease,
+    .renewed = source_renewed,
+    .stored = source_stored,
+    .released = source_released,
+    .batch = source_batch,
+    .probed = source_probed,
+    .row = source_row,
+    .fetched = source_fetched,
+    .armed = source_armed,
+    .bell = source_bell,
+};
+
+static void sink_acked(void *ctx, uint64_t seq, int32_t partition)
+{
+    relay_on_acked(((struct run *)ctx)->relay, seq, partition);
+}
+
+static void sink_refused(void *ctx, uint64_t seq, enum refusal why, const char *text)
+{
+    relay_on_refused(((struct run *)ctx)->relay, seq, why, text);
+}
+
+static void sink_error(void *ctx, enum refusal why, const char *text)
+{
+    relay_on_sink_error(((struct run *)ctx)->relay, why, text);
+}
+
+/* ---- signals and time ------------------------------------------------------------------------------------------------ */
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    relay_tick(((struct run *)ctx)->relay);
+}
+
+static void on_stop_signal(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)what;
+    log_info("told to stop", LOG_S("signal", fd == SIGTERM ? "SIGTERM" : "SIGINT"));
+    relay_stop(((struct run *)ctx)->relay);
+}
+
+static void on_reload_signal(evutil_socket_t fd, short what, void *ctx)
+{
+    struct run *run = ctx;
+    struct settings_changes changes = {0};
+    struct err err = {0};
+
+    (void)fd;
+    (void)what;
+    if (settings_reload(&run->settings, run->config_path, &changes, &err) != 0) {
+        log_error("configuration not reloaded", LOG_S("error", err.text));
+    } else {
+        log_setup(run->settings.log.level, run->settings.log.format);
+        log_info("configuration reloaded", LOG_I("changed", changes.applied_count));
+        for (size_t i = 0; i < changes.pending_count; i++)
+            log_warn("setting needs a restart", LOG_S("setting", changes.pending[i]));
+    }
+    relay_retry_now(run->relay);
+}
+
+/* ---- putting it together --------------------------------------------------------------------------------------------- */
+
+static int make_source(struct run *run, struct err *err)
+{
+    const struct settings *s = &run->settings;
+    struct outbox_params params = {
+        .url = s->postgres.url,
+        .password = s->postgres.password,
+        .relay = s->relay.name,
+        .instance = s->relay.instance,
+        .lease_ttl_ms = s->relay.lease_ttl_ms,
+        .connect_timeout_ms = s->postgres.connect_timeout_ms,
+        .statement_timeout_ms = s->postgres.statement_timeout_ms,
+        .max_event_bytes = s->relay.max_event_bytes,
+        .doorbell = s->relay.wakeup == WAKEUP_DOORBELL,
+    };
+
+    run->source = outbox_source_new(&params, run->base, &source_events, run);
+    if (run->source == NULL)
+        return err_set(err, ERR_SOFTWARE, "cannot prepare the database side");
+    return 0;
+}
+
+static int make_sink(struct run *run, struct err *err)
+{
+    const struct settings *s = &run->settings;
+    struct kafka_listener listener = {
+        .ctx = run, .acked = sink_acked, .refused = sink_refused, .error = sink_error};
+    struct kafka_sink_params params = {
+        .brokers = s->kafka.brokers,
+        .client_id = s->relay.name,
+        .property_count = s->kafka.property_count,
+        .window_events = s->relay.window_events,
+        .window_bytes = s->relay.window_bytes,
+        .max_event_bytes = s->relay.max_event_bytes,
+    };
+    struct kafka_pair *pairs = xcalloc(s->kafka.property_count, sizeof pairs[0]);
+
+    for (size_t i = 0; i < s->kafka.property_count; i++)
+        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name, .value = s->kafka.properties[i].value};
+    params.properties = pairs;
+    run->sink = kafka_sink_new(&params, run->base, err);
+    free(pairs);
+    if (run->sink == NULL)
+        return -1;
+    kafka_sink_listen(run->sink, &listener);
+    return 0;
+}
+
+static void make_relay(struct run *run)
+{
+    const struct settings *s = &run->settings;
+    struct relay_params params = {
+        .routes = &s->routes,
+        .window_events = s->relay.window_events,
+        .window_bytes = s->relay.window_bytes,
+        .lease_ttl_ms = s->relay.lease_ttl_ms,
+        .shutdown_timeout_ms = s->relay.shutdown_timeout_ms,
+        .stall_after_ms = s->relay.stall_after_ms,
+        .wakeup = s->relay.wakeup,
+        .poll_max_ms = s->relay.poll_interval_ms,
+        .fallback_ms = 1000,
+        .quiet_ms = 30,
+    };
+
+    run->relay = relay_new(&params, &outbox_source_ops, run->source, &kafka_sink_ops, run->sink, &host_ops, run);
+}
+
+static int make_loop(struct run *run, struct err *err)
+{
+    struct event_config *config = event_config_new();
+
+    if (config == NULL)
+        return err_set(err, ERR_SOFTWARE, "cannot make an event loop");
+    /* without this, timers are only as fine as the kernel's coarse clock (4 ms), and a look every 1 ms is not */
+    (void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    run->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (run->base == NULL)
+        return err_set(err, ERR_SOFTWARE, "cannot make an event loop");
+    run->timer = evtimer_new(run->base, on_timer, run);
+    run->on_term = evsignal_new(run->base, SIGTERM, on_stop_signal, run);
+    run->on_int = evsignal_new(run->base, SIGINT, on_stop_signal, run);
+    run->on_hup = evsignal_new(run->base, SIGHUP, on_reload_signal, run);
+    if (run->timer == NULL || run->on_term == NULL || run->on_int == NULL || run->on_hup == NULL)
+        return err_set(err, ERR_SOFTWARE, "cannot watch timer and signals");
+    (void)evsignal_add(run->on_term, NULL);
+    (void)evsignal_add(run->on_int, NULL);
+    (void)evsignal_add(run->on_hup, NULL);
+    return 0;
+}
+
+static void release_event(struct event *e)
+{
+    if (e != NULL)
+        event_free(e);
+}
+
+static void run_release(struct run *run)
+{
+    outbox_source_free(run->source);
+    kafka_sink_free(run->sink);
+    relay_free(run->relay);
+    release_event(run->timer);
+    release_event(run->on_term);
+    release_event(run->on_int);
+    release_event(run->on_hup);
+    if (run->base != NULL)
+        event_base_free(run->base);
+    settings_release(&run->settings);
+}
+
+/* Memory that is given back stays small: two arenas are enough for our thread and librdkafka's, and large buffers are
+ * mapped, so that they return to the system when they are freed. */
+static void limit_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
+static int load_settings(struct run *run, struct err *err)
+{
+    struct settings_problems problems = {0};
+    int rc = settings_load_listing(&run->settings, run->config_path, &problems, err);
+
+    /* the first one is in `err`, which main prints */
+    for (size_t i = 1; rc != 0 && i < problems.count; i++)
+        log_error("configuration", LOG_S("error", problems.text[i]));
+    settings_problems_release(&problems);
+    if (rc == 0)
+        log_setup(run->settings.log.level, run->settings.log.format);
+    return rc;
+}
+
+int run_relay(const char *config_path, struct err *err)
+{
+    struct run run = {.config_path = config_path};
+    int rc = -1;
+
+    limit_malloc();
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (load_settings(&run, err) != 0 || make_loop(&run, err) != 0 || make_source(&run, err) != 0 ||
+        make_sink(&run, err) != 0)
+        goto out;
+    make_relay(&run);
+    notes_init(&run.notes, run.settings.relay.name);
+    log_info("outboxd", LOG_S("version", OUTBOXD_VERSION), LOG_S("relay", run.settings.relay.name),
+             LOG_S("instance", run.settings.relay.instance), LOG_I("pid", getpid()));
+    relay_start(run.relay);
+    if (event_base_dispatch(run.base) < 0) {
+        (void)err_set(err, ERR_SOFTWARE, "the event loop failed");
+        goto out;
+    }
+    notes_totals(&run.notes, relay_counters(run.relay));
+    *err = *relay_failure(run.relay);
+    rc = err->kind == ERR_NONE ? 0 : -1;
+out:
+    run_release(&run);
+    return rc;
+}

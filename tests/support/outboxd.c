@@ -1,0 +1,173 @@
+#include "outboxd.h"
+
+#include "tmp.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *binary(void)
+{
+    static char path[PATH_SIZE];
+
+    if (getenv("OUTBOXD") != NULL)
+        return getenv("OUTBOXD");
+    path_join(path, build_root(), "outboxd");
+    return path;
+}
+
+void outboxd_configure_text(struct outboxd *o, const char *text)
+{
+    char folder[PATH_SIZE];
+
+    *o = (struct outboxd){0};
+    tmp_folder("outboxd", folder);
+    path_join(o->config, folder, "outboxd.yaml");
+    path_join(o->log, folder, "log");
+    file_write(o->config, "%s", text);
+    file_write(o->log, "%s", "");
+}
+
+void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers, const char *relay_extra,
+                       const char *extra)
+{
+    char text[4096];
+
+    (void)snprintf(text, sizeof text,
+                   "postgres: {url: \"%s\"}\n"
+                   "kafka: {brokers: \"%s\"}\n"
+                   "relay: {name: orders, instance: test%s}\n"
+                   "%s\n",
+                   pg_url(pg, "relay", "postgres").text, brokers, relay_extra == NULL ? "" : relay_extra,
+                   extra == NULL ? "" : extra);
+    outboxd_configure_text(o, text);
+}
+
+void outboxd_start(struct outboxd *o)
+{
+    const char *const argv[] = {binary(), "run", "-c", o->config, NULL};
+    struct proc_params params = {.argv = argv, .out_path = o->log, .err_path = o->log};
+
+    proc_start(&o->proc, &params);
+}
+
+int outboxd_stop(struct outboxd *o)
+{
+    proc_stop(&o->proc, SIGTERM, 15000);
+    return proc_exit_code(&o->proc);
+}
+
+void outboxd_kill9(struct outboxd *o)
+{
+    proc_kill9(&o->proc);
+}
+
+int outboxd_command(const struct outboxd *o, const char *command, const char *const *more, char *out)
+{
+    const char *argv[16] = {binary(), command, "-c", o->config};
+    char folder[PATH_SIZE];
+    char path[PATH_SIZE];
+    size_t n = 4;
+    char *text;
+    int rc;
+
+    while (more != NULL && *more != NULL && n < 15)
+        argv[n++] = *more++;
+    argv[n] = NULL;
+    tmp_folder("command", folder);
+    path_join(path, folder, "out");
+    file_write(path, "%s", "");
+    rc = proc_run(argv, path, 30000);
+    text = file_read(path);
+    (void)snprintf(out, OUTBOXD_OUT, "%s", text);
+    free(text);
+    return rc;
+}
+
+int outboxd_log_count(const struct outboxd *o, const char *text)
+{
+    char *log = file_read(o->log);
+    int n = 0;
+
+    for (const char *p = log; (p = strstr(p, text)) != NULL; p += strlen(text))
+        n++;
+    free(log);
+    return n;
+}
+
+bool outboxd_log_has(const struct outboxd *o, const char *text)
+{
+    return outboxd_log_count(o, text) > 0;
+}
+
+void outboxd_wait_log(const struct outboxd *o, const char *text, int timeout_ms)
+{
+    uint64_t end = test_now_ms() + (uint64_t)timeout_ms;
+
+    while (!outboxd_log_has(o, text)) {
+        if (test_now_ms() >= end) {
+            char *log = file_read(o->log);
+            size_t len = strlen(log);
+
+            (void)fprintf(stderr, "the log ends so:\n%s\n", len > 4000 ? log + len - 4000 : log);
+            free(log);
+            support_fail("not within %d ms in the log: %s", timeout_ms, text);
+        }
+        test_sleep_ms(5);
+    }
+}
+
+void outboxd_log_truncate(struct outboxd *o)
+{
+    if (truncate(o->log, 0) != 0)
+        support_fail("cannot truncate %s", o->log);
+}
+
+int64_t outboxd_log_number(const struct outboxd *o, const char *name)
+{
+    char *log = file_read(o->log);
+    char wanted[128];
+    int64_t value = -1;
+
+    (void)snprintf(wanted, sizeof wanted, " %s=", name);
+    for (const char *p = log; (p = strstr(p, wanted)) != NULL; p += strlen(wanted))
+        value = strtoll(p + strlen(wanted), NULL, 10);
+    free(log);
+    return value;
+}
+
+static int64_t unsent(const struct outboxd *o)
+{
+    static const char *const json[] = {"--json", NULL};
+    char out[OUTBOXD_OUT];
+    json_int_t events = -1;
+    json_t *doc;
+
+    if (outboxd_command(o, "status", json, out) != 0)
+        return -1;
+    doc = json_loads(out, 0, NULL);
+    (void)json_unpack(doc, "{s:{s:I}}", "unsent", "events", &events);
+    json_decref(doc);
+    return events;
+}
+
+void outboxd_wait_drained(const struct outboxd *o, int timeout_ms)
+{
+    uint64_t end = test_now_ms() + (uint64_t)timeout_ms;
+    int64_t left;
+
+    while ((left = unsent(o)) != 0) {
+        if (test_now_ms() >= end) {
+            char *log = file_read(o->log);
+            size_t len = strlen(log);
+
+            (void)fprintf(stderr, "the log ends so:\n%s\n", len > 4000 ? log + len - 4000 : log);
+            free(log);
+            support_fail("%lld events unsent after %d ms", (long long)left, timeout_ms);
+        }
+        test_sleep_ms(50);
+    }
+}
