@@ -16,6 +16,24 @@ static void fold_lines(char *text)
             *p = ' ';
 }
 
+/* A text that was cut may end within a UTF-8 character, and half of one would spoil the log line. */
+static void drop_half_character(char *text)
+{
+    size_t len = strlen(text);
+    size_t start = len;
+    size_t whole;
+    unsigned char lead;
+
+    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start == 0)
+        return;
+    lead = (unsigned char)text[--start];
+    whole = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (len - start < whole)
+        text[start] = '\0';
+}
+
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 {
     va_list ap;
@@ -23,6 +41,7 @@ int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
+    drop_half_character(e->text);
     fold_lines(e->text);
     e->kind = kind;
     return -1;
@@ -41,6 +60,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
     if (n >= 0 && (size_t)n + 3 < sizeof e->text)
         (void)snprintf(e->text + n, sizeof e->text - (size_t)n, ": %.*s",
                        (int)(sizeof e->text - (size_t)n - 3), inner);
+    drop_half_character(e->text);
     return -1;
 }
 

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-#include <string.h>
 #include <unistd.h>
 
 static enum log_level threshold = LOG_INFO;
@@ -37,10 +36,14 @@ bool log_enabled(enum log_level level)
     return level >= threshold && level < LOG_SILENT;
 }
 
-/* logfmt needs quotes as soon as a value has a blank, a quote or an equals sign, or nothing at all. */
+/* logfmt needs quotes as soon as a value has a blank, a quote or an equals sign, or nothing at all; a control character
+ * is escaped between them, so that no text from outside can steer a terminal. */
 static bool is_plain(const char *value)
 {
-    return value[0] != '\0' && strpbrk(value, " \"=\\\n\r\t") == NULL;
+    for (const char *p = value; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || *p == '"' || *p == '=' || *p == '\\')
+            return false;
+    return value[0] != '\0';
 }
 
 static void put_value(struct str *line, const char *value)

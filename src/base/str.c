@@ -51,7 +51,8 @@ void str_reserve(struct str *s, size_t extra)
 
 void str_put(struct str *s, const void *data, size_t len)
 {
-    str_reserve(s, len);
+    if (s->cap - s->len <= len) /* room for the NUL too; checked here because the call would cost more than the copy */
+        str_reserve(s, len);
     if (len > 0)
         memcpy(s->data + s->len, data, len);
     s->len += len;
@@ -60,7 +61,10 @@ void str_put(struct str *s, const void *data, size_t len)
 
 void str_put_char(struct str *s, char c)
 {
-    str_put(s, &c, 1);
+    if (s->cap - s->len <= 1)
+        str_reserve(s, 1);
+    s->data[s->len++] = c;
+    s->data[s->len] = '\0';
 }
 
 void str_puts(struct str *s, const char *text)

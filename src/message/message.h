@@ -1,5 +1,7 @@
-/* A message: what Kafka gets for one event. message_build fills a struct that is used again for the next event: its
- * buffers grow to the size they need and stay. All slices are lent until the next build. */
+/* A message: what Kafka gets for one event. message_build fills a struct that is used again for the
+ * next event: its buffers grow to the size they need and stay, so that no event costs an
+ * allocation. Slices point into these buffers or into the event: they are lent until the next
+ * build, and no longer than the event's own. */
 #ifndef OUTBOXD_MESSAGE_MESSAGE_H
 #define OUTBOXD_MESSAGE_MESSAGE_H
 
@@ -10,8 +12,21 @@
 
 #define MESSAGE_MAX_HEADERS 64
 
+/* Kafka's own cost of a message beside its bytes, roughly: librdkafka's structs and the record's
+ * frame. */
+#define MESSAGE_OVERHEAD_BYTES 256
+
+/* The headers that every message has, in this order, before the row's own. A consumer tells
+ * duplicates by event-id, so a header of the row with one of these names is left out: ours stands.
+ */
+#define HEADER_EVENT_ID     "event-id"     /* the uuid as text */
+#define HEADER_EVENT_TYPE   "event-type"   /* null if the row has none */
+#define HEADER_EVENT_TIME   "event-time"   /* created_at, RFC 3339 */
+#define HEADER_CONTENT_TYPE "content-type" /* of the value as sent */
+#define MESSAGE_OWN_HEADERS 4
+
 struct message_header {
-    struct slice name;
+    struct slice name;  /* NUL-terminated at name.ptr[name.len], and no NUL before */
     struct slice value; /* NULL slice: a Kafka header with a null value */
 };
 
@@ -33,13 +48,30 @@ struct message {
 void message_init(struct message *m);
 void message_release(struct message *m);
 
-/* Builds the message of `e`. Returns -1 when this event can never be sent as it is (the text says why and what to do: a
- * topic name that Kafka does not allow, a topic that kafka.topics does not list, a payload above max_event_bytes, headers
- * that are no JSON object or too many). Pure: the same event gives the same bytes. */
-NODISCARD int message_build(struct message *m, const struct route_table *routes, const struct event *e, struct err *err);
+/* Builds the message of `e`. Pure: the same event gives the same bytes.
+ *
+ * Value: payload_bytes as they are, if the row has them; else nothing (a tombstone) for a NULL
+ * payload; else what the route's format makes of the payload, whose bytes stay as they are: the
+ * envelope
+ * {"eventId":...,"eventType":...,"occurredAt":...,"version":...,"payload":...}, or the payload
+ * alone (raw). Headers: ours, then the members of the row's header object in their order (also when
+ * a name comes twice): a string as its bytes, null as a null value, anything else as its JSON text
+ * without blanks. JSON null counts as no headers.
+ *
+ * Returns -1 and ERR_CONFIG when this event can never be sent as it is; the text says why and what
+ * to do, and never holds payload, key or header values: a topic name that Kafka does not allow or
+ * kafka.topics does not list, a payload above max_event_bytes (e->oversize_bytes tells), headers
+ * that are no JSON object or too many. Then only `route` and `topic` are set (topic is the NULL
+ * slice when it is what is wrong). */
+NODISCARD int message_build(struct message *m, const struct route_table *routes,
+                            const struct event *e, struct err *err);
 
-/* RFC 3339 UTC with microseconds cut to what is needed ("2026-01-31T12:00:00Z", "...00.123456Z"); returns the length. */
-#define MESSAGE_TIME_SIZE 40
+/* RFC 3339 UTC with no, three or six digits of a second's fraction, as many as it takes
+ * ("2026-01-31T12:00:00Z",
+ * "...00.123Z", "...00.123456Z"); returns the length without the NUL. RFC 3339 ends with the year
+ * 9999, and Postgres and most languages know no year 0: what lies outside the years 1 to 9999, and
+ * so infinity too, becomes the nearest time within them. */
+#define MESSAGE_TIME_SIZE 28
 size_t message_format_time(int64_t us_since_1970, char out[MESSAGE_TIME_SIZE]);
 
 #endif
