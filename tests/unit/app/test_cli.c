@@ -1,0 +1,253 @@
+/* The command line: good lines into the struct, bad ones into a text that names the way out. */
+#include "app/cli.h"
+
+#include "app/nearest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WORDS_MAX 12
+
+/* Splits at blanks; "''" stands for an empty word. The words live in a static buffer until the next
+ * call. */
+static int parse(struct cli *c, const char *line, struct err *err)
+{
+    static char buffer[512];
+    static char program[] = "outboxd";
+    static char empty[] = "";
+    char *argv[WORDS_MAX + 2] = {program};
+    char *rest = NULL;
+    int argc = 1;
+
+    (void)snprintf(buffer, sizeof buffer, "%s", line);
+    for (char *w = strtok_r(buffer, " ", &rest); w != NULL && argc <= WORDS_MAX;
+         w = strtok_r(NULL, " ", &rest))
+        argv[argc++] = strcmp(w, "''") == 0 ? empty : w;
+    return cli_parse(c, argc, argv, err);
+}
+
+static struct cli good(const char *line)
+{
+    struct cli c;
+    struct err err = {0};
+
+    if (parse(&c, line, &err) != 0)
+        fail_msg("%s: %s", line, err.text);
+    return c;
+}
+
+static void test_commands(void **state)
+{
+    static const char *const words[] = {"run",    "check",  "migrate", "status",
+                                        "config", "rebase", "version"};
+
+    (void)state;
+    assert_int_equal(ARRAY_LEN(words), COMMAND_COUNT);
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+        struct cli c;
+        char line[64];
+
+        assert_string_equal(command_name((enum command)i), words[i]);
+        (void)snprintf(line, sizeof line, "%s%s", words[i], i == COMMAND_REBASE ? " --to now" : "");
+        c = good(line);
+        assert_int_equal(c.command, i);
+        assert_false(c.help);
+        assert_string_equal(c.config, "/etc/outboxd/outboxd.yaml");
+        assert_int_equal(c.down, -1);
+        assert_int_equal(c.bells, 0);
+        assert_int_equal(c.timeout_ms, 30000);
+        assert_null(c.url);
+        assert_null(c.start);
+    }
+}
+
+static void test_config_file(void **state)
+{
+    static const char *const lines[] = {
+        "run -c a.yaml", "-c a.yaml run",       "run --config a.yaml",    "run --config=a.yaml",
+        "run -ca.yaml",  "--config=a.yaml run", "run -c b.yaml -c a.yaml"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        assert_string_equal(good(lines[i]).config, "a.yaml");
+}
+
+static void test_options(void **state)
+{
+    struct cli c = good("migrate --url postgres://h/d --bells 4 --start now --timeout 2m --yes");
+
+    (void)state;
+    assert_string_equal(c.url, "postgres://h/d");
+    assert_int_equal(c.bells, 4);
+    assert_string_equal(c.start, "now");
+    assert_int_equal(c.timeout_ms, 120000);
+    assert_true(c.yes);
+    assert_false(c.print);
+    c = good("migrate --print --no-doorbell --start=beginning");
+    assert_true(c.print);
+    assert_true(c.no_doorbell);
+    assert_string_equal(c.start, "beginning");
+    c = good("migrate --down 0");
+    assert_int_equal(c.down, 0);
+    c = good("rebase --to=beginning --yes --dry-run --url x");
+    assert_string_equal(c.to, "beginning");
+    assert_true(c.yes);
+    assert_true(c.dry_run);
+    assert_true(good("status --json").json);
+    assert_true(good("config --example").example);
+    assert_int_equal(good("--version").command, COMMAND_VERSION);
+    assert_int_equal(good("-V").command, COMMAND_VERSION);
+}
+
+static void test_bad_lines(void **state)
+{
+    static const struct {
+        const char *line;
+        const char *text;
+    } cases[] = {
+        {"", "which command? outboxd --help lists them"},
+        {"-c a.yaml", "which command? outboxd --help lists them"},
+        {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
+        {"migrat", "unknown command \"migrat\"; did you mean \"migrate\"?"},
+        {"frobnicate", "unknown command \"frobnicate\"; outboxd --help lists them"},
+        {"''", "unknown command \"\"; outboxd --help lists them"},
+        {"run now", "unexpected \"now\" behind run; see outboxd run --help"},
+        {"run -", "unexpected \"-\" behind run; see outboxd run --help"},
+        {"run --", "unknown option --; see outboxd run --help"},
+        {"run -x", "unknown option -x; see outboxd run --help"},
+        {"run --confg=a", "unknown option --confg=a; did you mean --config?"},
+        {"migrate --no-dorbell", "unknown option --no-dorbell; did you mean --no-doorbell?"},
+        {"migrate --frobnicate", "unknown option --frobnicate; see outboxd migrate --help"},
+        {"--frobnicate", "unknown option --frobnicate; see outboxd --help"},
+        {"run --json", "outboxd run takes no --json; see outboxd run --help"},
+        {"version -c x", "outboxd version takes no --config; see outboxd version --help"},
+        {"--json status", "--json belongs behind its command, such as outboxd status --json"},
+        {"status --json=1", "--json takes no value"},
+        {"run -c", "--config needs a value: FILE"},
+        {"run --config=", "--config is empty; give FILE"},
+        {"run -c ''", "--config is empty; give FILE"},
+        {"migrate --bells 0", "--bells takes a number from 1 to 4, not \"0\""},
+        {"migrate --bells 5", "--bells takes a number from 1 to 4, not \"5\""},
+        {"migrate --bells two", "--bells takes a number from 1 to 4, not \"two\""},
+        {"migrate --bells 2x", "--bells takes a number from 1 to 4, not \"2x\""},
+        {"migrate --down -1", "--down takes a number from 0 to 9999, not \"-1\""},
+        {"migrate --down 99999999999999999999",
+         "--down takes a number from 0 to 9999, not \"99999999999999999999\""},
+        {"migrate --start end", "--start takes beginning or now, not \"end\""},
+        {"migrate --timeout 5",
+         "--timeout: 5 has no unit; write a whole number with one of the units ms, s, m, h, d, "
+         "such as 10s"},
+        {"migrate --timeout 2d", "--timeout: 2d is out of range; write a value from 1ms to 1d"},
+        {"migrate --bells 1 --no-doorbell", "--bells and --no-doorbell exclude each other"},
+        {"migrate --down 1 --bells 1",
+         "--down goes back: it excludes --bells, --no-doorbell and --start"},
+        {"migrate --print --url x", "--print connects to nothing: it excludes --url"},
+        {"rebase", "rebase needs --to beginning or --to now; see outboxd rebase --help"},
+        {"rebase --to", "--to needs a value: beginning|now"},
+        {"rebase --to zero", "--to takes beginning or now, not \"zero\""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cli c;
+        struct err err = {0};
+
+        if (parse(&c, cases[i].line, &err) == 0)
+            fail_msg("accepted: %s", cases[i].line);
+        assert_string_equal(err.text, cases[i].text);
+        assert_int_equal(err.kind, ERR_USAGE);
+    }
+}
+
+static void test_help(void **state)
+{
+    static const struct {
+        const char *line;
+        enum command command;
+    } cases[] = {{"--help", COMMAND_COUNT},         {"-h", COMMAND_COUNT},
+                 {"help", COMMAND_COUNT},           {"help run", COMMAND_RUN},
+                 {"rebase --help", COMMAND_REBASE}, {"--help status", COMMAND_STATUS},
+                 {"-c x run -h", COMMAND_RUN}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cli c = good(cases[i].line);
+
+        assert_true(c.help);
+        assert_int_equal(c.command, cases[i].command);
+    }
+}
+
+/* The program's help names every command; a command's help names the options it takes and no
+ * others. */
+static void test_usage(void **state)
+{
+    struct str out = {0};
+
+    (void)state;
+    cli_usage(COMMAND_COUNT, &out);
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+        char line[64];
+
+        (void)snprintf(line, sizeof line, "\n  %s ", command_name((enum command)i));
+        assert_non_null(strstr(out.data, line));
+    }
+    assert_non_null(strstr(out.data, "-c, --config FILE"));
+    assert_null(strstr(out.data, "--bells"));
+    str_reset(&out);
+    cli_usage(COMMAND_MIGRATE, &out);
+    assert_non_null(strstr(out.data, "Usage: outboxd migrate [options]"));
+    assert_non_null(strstr(out.data, "--bells N"));
+    assert_non_null(strstr(out.data, "--no-doorbell"));
+    assert_non_null(strstr(out.data, "-c, --config FILE"));
+    assert_non_null(strstr(out.data, "-h, --help"));
+    assert_null(strstr(out.data, "--json"));
+    str_release(&out);
+}
+
+static void test_nearest(void **state)
+{
+    static const struct {
+        const char *word;
+        const char *best;
+    } cases[] = {
+        {"alpha", "alpha"},
+        {"alhpa", "alpha"},
+        {"alph", "alpha"},
+        {"alphaa", "alpha"},
+        {"olpha", "alpha"},
+        {"xyz", NULL},
+        {"betta", "beta"},
+        {"", NULL},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZ", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct nearest n = nearest_to(cases[i].word);
+
+        nearest_try(&n, "alpha");
+        nearest_try(&n, "beta");
+        if (cases[i].best == NULL)
+            assert_null(nearest_word(&n));
+        else
+            assert_string_equal(nearest_word(&n), cases[i].best);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_commands), cmocka_unit_test(test_config_file),
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_nearest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
