@@ -1,0 +1,69 @@
+/* A private, real Kafka: one or more combined broker and controller nodes in KRaft mode, from the
+ * jars that Maven brought (tests/pom.xml). Their absence fails the test. Topics are not created by
+ * use: kafka_create_topic. */
+#ifndef OUTBOXD_TESTS_KAFKA_H
+#define OUTBOXD_TESTS_KAFKA_H
+
+#include "proc.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KAFKA_MAX_NODES 3
+
+struct kafka_params {
+    int nodes; /* 0: one. With three, topics of kafka_create_topic have three replicas */
+    const char *const
+        *settings; /* NULL or NULL-terminated "name=value" lines of server.properties, after ours */
+    int heap_mib;  /* 0: 400 */
+};
+
+struct kafka_node {
+    struct proc proc;
+    char dir[PATH_SIZE];
+    char log[PATH_SIZE]; /* what the node writes, for people */
+    int port;
+    int controller_port;
+};
+
+struct kafka {
+    int nodes;
+    int heap_mib;
+    struct kafka_node node[KAFKA_MAX_NODES];
+    char brokers[128]; /* bootstrap addresses of all nodes */
+};
+
+/* Formats, starts, and returns when every node answers as a broker (about 5 s). `params` may be
+ * NULL. */
+void kafka_create(struct kafka *k, const struct kafka_params *params);
+void kafka_drop(struct kafka *k); /* ends it and removes its folders; harmless twice */
+const char *kafka_brokers(const struct kafka *k);
+
+/* Nodes count from 0. All of these keep port and data. */
+void kafka_stop(struct kafka *k, int node); /* SIGTERM: controlled shutdown */
+void kafka_kill9(struct kafka *k, int node);
+void kafka_start(struct kafka *k, int node); /* after a stop or kill; waits until it answers */
+void kafka_start_nowait(struct kafka *k, int node);
+void kafka_pause(struct kafka *k, int node); /* SIGSTOP: connections stay open, nothing answers */
+void kafka_continue(struct kafka *k, int node);
+void kafka_wait_ready(const struct kafka *k, int brokers,
+                      int timeout_ms); /* that many brokers are registered */
+
+/* `config` is NULL or NULL-terminated name, value, name, value... Returns when every partition has
+ * a leader. */
+void kafka_create_topic(const struct kafka *k, const char *name, int partitions,
+                        const char *const *config);
+void kafka_delete_topic(const struct kafka *k,
+                        const char *name); /* returns when it is gone from the metadata */
+/* Sets one, and puts every other setting of the topic back to its default. */
+void kafka_set_topic_config(const struct kafka *k, const char *name, const char *key,
+                            const char *value);
+void kafka_grow_topic(const struct kafka *k, const char *name, int partitions);
+
+/* How many partitions the topic has; 0: there is no such topic, -1: nobody answers. */
+int kafka_partitions(const char *brokers, const char *topic);
+/* The sum of the partitions' log ends, which is the number of records ever written to the topic
+ * while nobody uses transactions; -1: nobody answers or there is no such topic. */
+int64_t kafka_record_count(const char *brokers, const char *topic);
+
+#endif
