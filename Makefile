@@ -24,7 +24,7 @@ HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 HARDEN_LD := -pie -Wl,-z,relro,-z,now
 ifdef SAN
 # Sanitized objects live beside the others. The tests run unchanged.
-BUILD := $(BUILD)/san
+override BUILD := $(BUILD)/san
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 HARDEN := -fPIE
 HARDEN_LD := -pie -fsanitize=address,undefined
@@ -61,7 +61,11 @@ SIM_SRCS  := $(wildcard tests/sim/test_*.c)
 SIM_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(SIM_SRCS))
 INT_SRCS  := $(wildcard tests/integration/test_*.c)
 INT_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(INT_SRCS))
-TOOL_SRCS := $(wildcard tests/tools/*.c deploy/demo/*.c tests/bench/*.c)
+# the demo is one program of several files, beside the service that it drives
+DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/order_service.c,$(wildcard deploy/demo/*.c))) \
+             $(BUILD)/tests/support/proc.o $(BUILD)/tests/support/tmp.o
+TOOL_SRCS := $(wildcard tests/tools/*.c tests/bench/*.c) deploy/demo/demo.c deploy/demo/order_service.c
+BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard tests/sim/*.c)))
@@ -69,7 +73,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo test lint format bench install uninstall clean help build-tests
+.PHONY: all deps demo test lint format bench install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -115,15 +119,85 @@ $(BUILD)/tests/sim/%: $(BUILD)/tests/sim/%.o $(SIM_OBJS) $(foreach l,$(needs_rel
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
-$(BUILD)/tests/tools/% $(BUILD)/tests/bench/% $(BUILD)/deploy/demo/%: LINK_EXTRA = $(PC_LIBS)
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
-$(BUILD)/deploy/demo/%: $(BUILD)/deploy/demo/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LINK_EXTRA) -o $@
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
-build-tests: $(PROGRAM) $(UNIT_BINS) $(SIM_BINS) $(INT_BINS) $(TOOL_BINS)
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+
+$(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+# The service of the demo knows nothing of outboxd: libpq only.
+$(BUILD)/deploy/demo/order_service: $(BUILD)/deploy/demo/order_service.o
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(shell $(PKG_CONFIG) --libs libpq) -lpthread -o $@
+
+# ---- targets ----------------------------------------------------------------------------------------------------------------
+# Unit tests and simulation always run under the sanitizers, the tests on real servers as outboxd is shipped (with SAN=1
+# these, too, are sanitized).
+ifdef SAN
+TEST_BINS := $(UNIT_BINS) $(SIM_BINS) $(INT_BINS)
+else
+TEST_BINS := $(patsubst $(BUILD)/%,$(BUILD)/san/%,$(UNIT_BINS) $(SIM_BINS)) $(INT_BINS)
+endif
+
+unit-programs: $(UNIT_BINS) $(SIM_BINS)
+
+build-tests: $(PROGRAM) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_BINS))
+
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Built in a make of its own, after the packages are there.
+SUBMAKE = $(MAKE) --no-print-directory -s $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(JOBS))
+.PHONY: demo-programs
+
+deps: ## install what is missing from Debian, for building, demo and tests
+	@sh deploy/install-deps.sh build demo test
+
+demo-programs: $(PROGRAM) $(BUILD)/tests/tools/mock_broker $(BUILD)/deploy/demo/demo $(BUILD)/deploy/demo/order_service
+
+demo: ## orders from Postgres to Kafka, through a crash of the relay; BROKERS=host:port uses your Kafka
+	@sh deploy/install-deps.sh build demo
+	@echo "building outboxd and the demo"
+	@$(SUBMAKE) demo-programs
+	@$(BUILD)/deploy/demo/demo
+
+test: ## build everything and prove it, on private servers; ends with "N passed, N failed"
+	@sh deploy/install-deps.sh build demo test
+	@echo "building outboxd and its tests"
+	@$(SUBMAKE) build-tests kafka-lib
+	@$(if $(SAN),,$(SUBMAKE) SAN=1 unit-programs)
+	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) tests/run $(TEST_BINS)
+
+lint: ## formatting, clang-tidy, cppcheck, shellcheck, layers
+	@sh deploy/install-deps.sh build test lint
+	@LINT_CPPFLAGS='$(CPPFLAGS) $(PC_CFLAGS)' deploy/lint.sh
+
+format: ## let clang-format write all C files
+	@sh deploy/install-deps.sh lint
+	@find src tests deploy include -name '*.[ch]' | xargs -r clang-format-14 -i
+
+bench: ## print speed figures; a private Postgres and Kafka are started for it
+	@sh deploy/install-deps.sh build demo test
+	@$(SUBMAKE) all $(BENCH_BINS)
+	@for b in $(BENCH_BINS); do "$$b" || exit 1; done
+
+bindir  := $(PREFIX)/bin
+datadir := $(PREFIX)/share/outboxd
+docdir  := $(PREFIX)/share/doc/outboxd
+unitdir := $(PREFIX)/lib/systemd/system
+
+install: all ## install to DESTDIR/PREFIX: program, SQL, example configuration, unit, licence
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/sql/outbox/down $(DESTDIR)$(docdir) $(DESTDIR)$(unitdir)
+	install -m 755 $(PROGRAM) $(DESTDIR)$(bindir)/outboxd
+	install -m 644 sql/outbox/*.sql $(DESTDIR)$(datadir)/sql/outbox
+	install -m 644 sql/outbox/down/*.sql $(DESTDIR)$(datadir)/sql/outbox/down
+	install -m 644 LICENSE README.md CHANGELOG.md config/outboxd.yaml $(DESTDIR)$(docdir)
+	sed -e 's|@BINDIR@|$(bindir)|' -e 's|@DOCDIR@|$(docdir)|' deploy/systemd/outboxd.service \
+		> $(DESTDIR)$(unitdir)/outboxd.service
+	chmod 644 $(DESTDIR)$(unitdir)/outboxd.service
+
+uninstall: ## remove what install put there; /etc/outboxd stays
+	rm -f $(DESTDIR)$(bindir)/outboxd $(DESTDIR)$(unitdir)/outboxd.service
+	rm -rf $(DESTDIR)$(datadir) $(DESTDIR)$(docdir)
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

@@ -2,6 +2,8 @@
 #include "app/commands.h"
 
 #include "app/settings.h"
+#include "base/clock.h"
+#include "base/clock.h"
 #include "base/report.h"
 #include "kafka/inspect.h"
 #include "outbox/inspect.h"
@@ -85,7 +87,7 @@ int command_check(const struct cli *c, struct err *err)
         goto out;
     report_line(&report, FINDING_OK, NULL, "configuration %s", c->config);
     server = (struct command_server){.url = settings.postgres.url, .password = settings.postgres.password};
-    outbox_inspect(&server, settings.relay.name, &report);
+    outbox_inspect(&server, settings.relay.name, clock_wall_us, &report);
     check_kafka(&settings, &report);
     if (tally.wrong > 0)
         rc = err_set(err, ERR_CONFIG, "check: %d wrong, %d warnings", tally.wrong, tally.warnings);

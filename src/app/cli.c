@@ -229,10 +229,12 @@ static int check_together(const struct cli *c, struct err *err)
     return 0;
 }
 
+static const char default_config[] = CLI_DEFAULT_CONFIG;
+
 int cli_parse(struct cli *c, int argc, char *const argv[], struct err *err)
 {
     *c = (struct cli){
-        .command = COMMAND_COUNT, .config = CLI_DEFAULT_CONFIG, .down = -1, .timeout_ms = 30000};
+        .command = COMMAND_COUNT, .config = default_config, .down = -1, .timeout_ms = 30000};
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         bool first = c->command == COMMAND_COUNT;
@@ -253,6 +255,7 @@ int cli_parse(struct cli *c, int argc, char *const argv[], struct err *err)
         if (rc != 0)
             return -1;
     }
+    c->config_given = c->config != default_config;
     return c->help ? 0 : check_together(c, err);
 }
 

@@ -37,6 +37,7 @@ struct cli {
     enum command command;
     bool help; /* --help: of `command`, COMMAND_COUNT for the program's; nothing else counts then */
     const char *config;  /* -c; never NULL */
+    bool config_given;   /* false: it is the default */
     const char *url;     /* migrate, rebase: the owner's connection; NULL: the libpq environment */
     bool print;          /* migrate: print the SQL and connect to nothing */
     bool no_doorbell;    /* migrate: without the NOTIFY trigger */

@@ -5,6 +5,7 @@
 #include "outbox/admin.h"
 #include "outbox/migrate.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,12 +49,28 @@ static struct migrate_params migrate_params_of(const struct cli *c, const struct
     };
 }
 
+/* Whoever only wants to read the SQL need not have a configuration. What it would say is left to its default, and the
+ * relay's row out: its name is not known. */
+static int print_without_settings(const struct cli *c, struct err *err)
+{
+    struct migrate_params params = {.doorbell = !c->no_doorbell, .bells = c->bells, .days_ahead = DAYS_AHEAD};
+
+    if (migrate_print(&params, stdout, err) != 0)
+        return -1;
+    (void)printf("-- The relay's row is missing here, because %s does not exist: SELECT outbox.make_relay('NAME', '%s');\n",
+                 c->config, c->start != NULL ? c->start : "beginning");
+    return 0;
+}
+
 int command_migrate(const struct cli *c, struct err *err)
 {
     struct settings settings = {0};
     struct migrate_params params;
-    int rc = settings_load(&settings, c->config, err);
+    int rc;
 
+    if (c->print && !c->config_given && access(c->config, F_OK) != 0 && errno == ENOENT)
+        return print_without_settings(c, err);
+    rc = settings_load(&settings, c->config, err);
     if (rc != 0)
         goto out;
     params = migrate_params_of(c, &settings);

@@ -46,6 +46,17 @@ static const char *advice_of(const char *cause)
     return NULL;
 }
 
+/* A note about the publishing tells what is wrong with it, another one does not. */
+static bool is_about_trouble(enum relay_note note)
+{
+    return note == RELAY_NOTE_RECOVERING || note == RELAY_NOTE_STALLED || note == RELAY_NOTE_HALTED;
+}
+
+static bool is_about_failure(enum relay_note note)
+{
+    return note == RELAY_NOTE_LOST || note == RELAY_NOTE_FATAL;
+}
+
 static const char *or_null(const char *text)
 {
     return text[0] == '\0' ? NULL : text;
@@ -55,17 +66,19 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
                        const struct trouble *trouble)
 {
     static const struct trouble none;
-    const struct trouble *t = trouble == NULL ? &none : trouble;
-    const struct err *failure = relay_failure(r);
+    const struct trouble *t = trouble == NULL || !is_about_trouble(note) ? &none : trouble;
+    const char *failure = is_about_failure(note) ? relay_failure(r)->text : "";
+    const char *advice =
+        note == RELAY_NOTE_LOST ? "tried again until it answers; nothing is lost" : advice_of(t->cause);
     const struct log_field fields[] = {
         LOG_S("relay", n->relay_name),
         LOG_S("state", relay_state_name(relay_state(r))),
         LOG_I("epoch", relay_epoch(r)),
         LOG_S("cause", or_null(t->cause)),
-        LOG_S("error", failure->kind == ERR_NONE ? or_null(t->text) : failure->text),
+        LOG_S("error", failure[0] != '\0' ? failure : or_null(t->text)),
         LOG_S("event_id", or_null(t->event_id)),
         LOG_S("topic", or_null(t->topic)),
-        LOG_S("advice", advice_of(t->cause)),
+        LOG_S("advice", advice),
         n->folded > 0 ? LOG_I("repeated", n->folded) : LOG_S("repeated", NULL),
         t->row_id != 0 ? LOG_I("row_id", t->row_id) : LOG_S("row_id", NULL),
         t->attempts > 0 ? LOG_I("attempts", t->attempts) : LOG_S("attempts", NULL),

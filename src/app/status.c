@@ -3,6 +3,7 @@
 
 #include "app/settings.h"
 #include "outbox/admin.h"
+#include "outbox/migrate.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -40,6 +41,10 @@ static enum refusal refusal_of(const char *word)
 /* One word for the whole: what a person wants to know first. */
 static const char *verdict(const struct admin_status *st)
 {
+    if (st->schema_version < migrate_required_version())
+        return "older schema";
+    if (st->schema_version > migrate_newest_version())
+        return "newer schema";
     if (st->foreign_server)
         return "foreign database";
     if (st->trouble.halted)
@@ -53,12 +58,16 @@ static const char *verdict(const struct admin_status *st)
 
 static const char *what_to_do(const struct admin_status *st)
 {
+    if (st->schema_version < migrate_required_version())
+        return "run `outboxd migrate`: this outboxd needs a newer schema";
+    if (st->schema_version > migrate_newest_version())
+        return "use a newer outboxd: this one does not know the schema";
     if (st->foreign_server)
         return "the position belongs to another server (restored dump?): `outboxd rebase` accepts this one";
     if (st->trouble.cause[0] != '\0')
         return refusal_advice(refusal_of(st->trouble.cause));
     if (!st->leading)
-        return "start `outboxd run`; if it runs, its log says why it does not lead";
+        return "start `outboxd run`; if it does not stay up or does not lead, `outboxd check` and its log say why";
     return "";
 }
 

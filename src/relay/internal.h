@@ -134,7 +134,10 @@ struct relay {
     bool release_out;
     bool in_op; /* an op is running: it may not call back */
     bool pump_wanted; /* reports came since the last relay_pump */
-    uint64_t wake; /* collected by relay_pump */
+    uint64_t now;     /* of this turn */
+    int64_t wall_us;  /* the same by the wall clock; asked once for each value of `now` */
+    uint64_t wall_of; /* the `now` it belongs to */
+    uint64_t wake;    /* collected by relay_pump */
 
     struct window window;
     struct topics topics;
@@ -154,13 +157,16 @@ struct relay {
         (r)->in_op = false;                                                                                            \
     } while (0)
 
+/* Asked once at the top of each turn (relay_enter): a row costs one look at the clock, not five. */
 static inline uint64_t relay_now(const struct relay *r)
 {
-    return r->host->now_ms(r->host_ctx);
+    return r->now;
 }
 
 /* relay.c */
-void relay_enter(struct relay *r); /* at the top of every relay_on_...: asserts that no op is running */
+/* At the top of every relay_on_...: looks at the clock, and asserts that no op is running. Again after an op that may have
+ * taken its time. */
+void relay_enter(struct relay *r);
 void relay_pump(struct relay *r);  /* does everything that is due; at the end of every relay_on_... but on_row */
 void relay_due(struct relay *r, uint64_t at_ms); /* wake me then at the latest */
 void relay_note(struct relay *r, enum relay_note note);
@@ -189,6 +195,7 @@ void recovery_begin(struct relay *r, enum refusal cause, const char *text);
 void recovery_halt(struct relay *r);
 void recovery_pump(struct relay *r);
 void recovery_progress(struct relay *r); /* the settled prefix moved */
+void recovery_idle(struct relay *r);     /* a look found nothing */
 void recovery_leading(struct relay *r);  /* just took the lease */
 bool recovery_reset_sink(struct relay *r);
 void trouble_set(struct relay *r, enum refusal cause, const char *text);

@@ -307,6 +307,7 @@ static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
     if (rows == 0 && !dropped) {
         window_retarget(&r->window, str_slice(&d->snapshot));
         looked_in_vain(r);
+        recovery_idle(r);
         return;
     }
     bell_off(r);

@@ -142,6 +142,7 @@ bool recovery_reset_sink(struct relay *r)
     r->in_op = true;
     rc = r->sink->reset(r->sink_ctx, &err);
     r->in_op = false;
+    relay_enter(r);
     topics_close_all(&r->topics);
     (void)window_rewind(&r->window);
     r->reading.probed = false;
@@ -226,6 +227,17 @@ void recovery_progress(struct relay *r)
         trouble_clear(r);
 }
 
+/* Nothing waits to be published, so no ack will end a trouble that is over: a producer that could not be made, say. What
+ * concerns the brokers is asked again by stall_pump. */
+void recovery_idle(struct relay *r)
+{
+    if (r->window.in_flight == 0 && r->rec.feed == FEED_RUN && !r->rec.stalled) {
+        r->rec.attempts = 0;
+        r->rec.careful = 0;
+        trouble_clear(r);
+    }
+}
+
 void recovery_leading(struct relay *r)
 {
     struct recovering *c = &r->rec;
@@ -259,6 +271,7 @@ static void ask_why(struct relay *r)
     r->in_op = true;
     learnt = r->sink->diagnose(r->sink_ctx, topic, &err, &cause);
     r->in_op = false;
+    relay_enter(r);
     if (!learnt && r->window.in_flight == 0) {
         trouble_clear(r);
         return;

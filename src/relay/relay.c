@@ -69,7 +69,7 @@ void relay_free(struct relay *r)
 void relay_enter(struct relay *r)
 {
     assert(!r->in_op);
-    (void)r;
+    r->now = r->host->now_ms(r->host_ctx);
 }
 
 void relay_due(struct relay *r, uint64_t at_ms)

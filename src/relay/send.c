@@ -141,7 +141,8 @@ enum row_verdict relay_on_row(struct relay *r, const struct event *e)
     assert(r->reading.fetch == FETCH_POLL || r->reading.fetch == FETCH_PAGE);
     if (r->reading.discard)
         return ROW_TAKEN;
-    if (r->rec.feed != FEED_RUN || !send_has_room(r))
+    /* A process that slept may find rows before it finds that its lease is over. */
+    if (r->rec.feed != FEED_RUN || !send_has_room(r) || relay_now(r) >= r->lease.deadline)
         return hold(r);
     r->in_op = true;
     if (message_build(&r->message, r->params.routes, e, &err) != 0)
@@ -156,9 +157,15 @@ enum row_verdict relay_on_row(struct relay *r, const struct event *e)
 
 static void count_latency(struct relay *r, const struct window_entry *e)
 {
-    double seconds = (double)(r->host->wall_us(r->host_ctx) - e->created_at_us) / 1e6;
+    double seconds;
     size_t i = 0;
 
+    if (r->wall_of != r->now) {
+        r->wall_of = r->now;
+        r->wall_us = r->host->wall_us(r->host_ctx);
+    }
+    /* as doubles: created_at may be infinity, which is the largest integer */
+    seconds = ((double)r->wall_us - (double)e->created_at_us) / 1e6;
     if (seconds < 0) /* the database's clock is ahead of ours */
         seconds = 0;
     while (i < RELAY_LATENCY_BUCKETS && seconds > relay_latency_bounds[i])

@@ -232,5 +232,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_standby_takes_over, setup, teardown),
     };
 
+    cmocka_set_test_filter(getenv("ONLY")); /* a pattern such as *killed*; NULL: all */
     return cmocka_run_group_tests_name("relay faults", tests, setup_kafka, teardown_kafka);
 }
