@@ -90,7 +90,7 @@ struct leasing {
 
 struct storing {
     bool out;
-    bool final;           /* the last one before the release */
+    bool refused;         /* while draining: the epoch is no longer ours */
     uint64_t sent_at;
     uint64_t settled;     /* what is being stored */
     uint64_t version;

@@ -41,6 +41,7 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     window_load(&r->window, &view->position);
     reading_reset(r);
     r->storing.out = false;
+    r->storing.refused = false;
     r->storing.dirty_since = 0;
     r->state = RELAY_LEADING;
     recovery_leading(r);
@@ -134,13 +135,15 @@ void lease_pump(struct relay *r)
     }
     if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
         return;
-    if (now >= l->deadline && !r->release_out) {
+    /* While draining nothing new is sent, and the last store and the release check for themselves whose lease it is. */
+    if (now >= l->deadline && r->state == RELAY_LEADING) {
         relay_note(r, RELAY_NOTE_LEASE_EXPIRED);
         relay_fall_back(r, 0);
         relay_due(r, now);
         return;
     }
-    relay_due(r, l->deadline);
+    if (r->state == RELAY_LEADING)
+        relay_due(r, l->deadline);
     if (l->renew_out || r->release_out)
         return;
     if (now >= l->renew_due) {
@@ -154,17 +157,16 @@ void lease_pump(struct relay *r)
 
 /* ---- the stored position ------------------------------------------------------------------------------------------ */
 
-static void store(struct relay *r, bool final)
+static void store(struct relay *r, bool synchronously)
 {
     struct storing *s = &r->storing;
 
     s->out = true;
-    s->final = final;
     s->sent_at = relay_now(r);
     s->settled = r->window.settled;
     s->version = r->window.version;
     window_position(&r->window, &s->position);
-    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position, final));
+    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position, synchronously));
 }
 
 void store_pump(struct relay *r)
@@ -202,6 +204,8 @@ void relay_on_stored(struct relay *r, bool still_ours)
         s->last_took_ms = (uint32_t)(relay_now(r) - s->sent_at);
         s->dirty_since = 0;
         window_mark_stored(&r->window, s->settled, s->version);
+    } else if (r->state == RELAY_DRAINING) {
+        s->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still be ours to release */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
         relay_fall_back(r, 0);
@@ -222,12 +226,12 @@ void lease_drain(struct relay *r)
     }
     if (r->storing.out || r->release_out)
         return;
-    if (window_is_dirty(&r->window)) {
+    if (window_is_dirty(&r->window) && !r->storing.refused) {
         store(r, true);
         return;
     }
     r->release_out = true;
-    RELAY_OP(r, r->source->release(r->source_ctx, r->lease.epoch));
+    RELAY_OP(r, r->source->release(r->source_ctx));
 }
 
 void relay_on_released(struct relay *r)

@@ -78,8 +78,9 @@ struct source_ops {
     void (*renew)(void *ctx, int64_t epoch);
     /* Stores the position if the epoch is still ours. Answer: relay_on_stored. */
     void (*store)(void *ctx, int64_t epoch, const struct position *position, bool synchronously);
-    /* Gives the lease up, if it is still ours. Answer: relay_on_released. */
-    void (*release)(void *ctx, int64_t epoch);
+    /* Gives the lease up, if the row's holder is still this process, whatever the epoch: a command may have raised it.
+     * Answer: relay_on_released. */
+    void (*release)(void *ctx);
     /* Writes the trouble (or clears it), if the epoch is still ours. No answer: a lost connection is reported as ever. */
     void (*tell)(void *ctx, int64_t epoch, const struct trouble *trouble);
 

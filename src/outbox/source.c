@@ -1,0 +1,291 @@
+/* closed -> opening: all sessions connect and set themselves up, then the checks run -> open ->
+ * closed
+ *
+ * How it can fail: one session breaks, whatever the reason. Then all are closed and `lost` is
+ * reported, once; the relay forgets what it knew and opens again. A refusal of our credentials
+ * counts as a fault of the configuration only until the first success of this process: later it is
+ * a server that is being repaired. */
+#include "outbox/source.h"
+
+#include "outbox/checks.h"
+#include "outbox/doorbell.h"
+#include "outbox/progress.h"
+#include "outbox/reader.h"
+#include "outbox/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { READ, CONTROL, BELL, SESSIONS };
+
+static const char *const roles[SESSIONS] = {"read", "control", "bell"};
+
+/* One of the sessions, with what its handlers need. */
+struct leg {
+    struct outbox_source *source;
+    int number;
+    struct session *session; /* NULL: not wanted */
+};
+
+struct outbox_source {
+    const struct source_events *events;
+    void *ctx;
+    char *relay;
+    struct leg legs[SESSIONS];
+    int wanted;
+    int ready;
+    bool checking; /* the checks run: what they find is a fault of the configuration at any time */
+    bool was_open; /* the server has accepted us before */
+    struct reader *reader;
+    struct progress *progress;
+    struct doorbell *doorbell;
+    struct checks *checks;
+};
+
+static void source_close(void *ctx)
+{
+    struct outbox_source *s = ctx;
+
+    for (int i = 0; i < SESSIONS; i++) {
+        if (s->legs[i].session != NULL)
+            session_close(s->legs[i].session);
+    }
+    reader_forget(s->reader);
+    progress_forget(s->progress);
+    doorbell_forget(s->doorbell);
+    s->checking = false;
+    s->ready = 0;
+}
+
+static void source_open(void *ctx)
+{
+    struct outbox_source *s = ctx;
+
+    source_close(s);
+    for (int i = 0; i < SESSIONS; i++) {
+        if (s->legs[i].session != NULL)
+            session_open(s->legs[i].session);
+    }
+}
+
+/* ---- what the sessions report ---- */
+
+static void checks_passed(void *ctx)
+{
+    struct outbox_source *s = ctx;
+
+    s->was_open = true;
+    s->checking = false;
+    s->events->opened(s->ctx);
+}
+
+static void leg_is_ready(void *ctx)
+{
+    struct outbox_source *s = ctx;
+
+    if (++s->ready < s->wanted)
+        return;
+    s->checking = true;
+    checks_run(s->checks);
+}
+
+static void leg_connected(void *ctx)
+{
+    const struct leg *leg = ctx;
+    struct outbox_source *s = leg->source;
+
+    if (leg->number == READ)
+        reader_setup(s->reader, leg_is_ready, s);
+    else if (leg->number == CONTROL)
+        progress_setup(s->progress, leg_is_ready, s);
+    else
+        doorbell_setup(s->doorbell, leg_is_ready, s);
+}
+
+static void leg_broke(void *ctx, const struct err *why)
+{
+    const struct leg *leg = ctx;
+    struct outbox_source *s = leg->source;
+    struct err err = *why;
+    bool refused_late = s->was_open && !s->checking;
+
+    source_close(s);
+    if (err.kind == ERR_CONFIG && refused_late)
+        err.kind = ERR_UNAVAILABLE;
+    /* which of the sessions was refused first is chance, and a text that changes is logged anew */
+    if (strncmp(err.text, "connect: ", strlen("connect: ")) == 0)
+        (void)err_wrap(&err, "postgres");
+    else
+        (void)err_wrap(&err, "postgres (%s)", roles[leg->number]);
+    s->events->lost(s->ctx, &err);
+}
+
+static void leg_notified(void *ctx)
+{
+    const struct leg *leg = ctx;
+
+    doorbell_notified(leg->source->doorbell);
+}
+
+/* ---- ops ---- */
+
+static void source_take(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat)
+{
+    progress_take(((struct outbox_source *)ctx)->progress, mode, seen_epoch, seen_beat);
+}
+
+static void source_renew(void *ctx, int64_t epoch)
+{
+    progress_renew(((struct outbox_source *)ctx)->progress, epoch);
+}
+
+static void source_store(void *ctx, int64_t epoch, const struct position *position,
+                         bool synchronously)
+{
+    progress_store(((struct outbox_source *)ctx)->progress, epoch, position, synchronously);
+}
+
+static void source_release(void *ctx)
+{
+    progress_release(((struct outbox_source *)ctx)->progress);
+}
+
+static void source_tell(void *ctx, int64_t epoch, const struct trouble *trouble)
+{
+    progress_tell(((struct outbox_source *)ctx)->progress, epoch, trouble);
+}
+
+static void source_poll(void *ctx, const struct str *base, uint32_t max_rows, size_t max_bytes)
+{
+    reader_poll(((struct outbox_source *)ctx)->reader, base, max_rows, max_bytes);
+}
+
+static void source_probe(void *ctx, const struct position *position, uint32_t few_rows)
+{
+    reader_probe(((struct outbox_source *)ctx)->reader, position, few_rows);
+}
+
+static void source_page(void *ctx, const struct page_request *request)
+{
+    reader_page(((struct outbox_source *)ctx)->reader, request);
+}
+
+static void source_resume(void *ctx)
+{
+    reader_resume(((struct outbox_source *)ctx)->reader);
+}
+
+static void source_drop_rest(void *ctx)
+{
+    reader_drop_rest(((struct outbox_source *)ctx)->reader);
+}
+
+static void source_arm(void *ctx, uint32_t bell)
+{
+    doorbell_arm(((struct outbox_source *)ctx)->doorbell, bell);
+}
+
+static void source_disarm(void *ctx, uint32_t bell)
+{
+    doorbell_disarm(((struct outbox_source *)ctx)->doorbell, bell);
+}
+
+const struct source_ops outbox_source_ops = {
+    .open = source_open,
+    .close = source_close,
+    .take = source_take,
+    .renew = source_renew,
+    .store = source_store,
+    .release = source_release,
+    .tell = source_tell,
+    .poll = source_poll,
+    .probe = source_probe,
+    .page = source_page,
+    .resume = source_resume,
+    .drop_rest = source_drop_rest,
+    .arm = source_arm,
+    .disarm = source_disarm,
+};
+
+/* ---- life ---- */
+
+static void make_legs(struct outbox_source *s, const struct outbox_params *params,
+                      struct event_base *base)
+{
+    static const struct session_handlers handlers = {
+        .connected = leg_connected, .broken = leg_broke, .notified = leg_notified};
+    struct str name = {0};
+
+    for (int i = 0; i < SESSIONS; i++) {
+        s->legs[i].source = s;
+        s->legs[i].number = i;
+        if (i == BELL && !params->doorbell)
+            continue;
+        str_reset(&name);
+        str_printf(&name, "outboxd %s %s", params->relay, roles[i]);
+        s->legs[i].session =
+            session_new(&(struct session_params){.base = base,
+                                                 .url = params->url,
+                                                 .password = params->password,
+                                                 .application_name = name.data,
+                                                 .connect_timeout_ms = params->connect_timeout_ms},
+                        &handlers, &s->legs[i]);
+        s->wanted++;
+    }
+    str_release(&name);
+}
+
+struct outbox_source *outbox_source_new(const struct outbox_params *params, struct event_base *base,
+                                        const struct source_events *events, void *ctx)
+{
+    struct outbox_source *s = xcalloc(1, sizeof(*s));
+
+    s->events = events;
+    s->ctx = ctx;
+    s->relay = xstrdup(params->relay);
+    make_legs(s, params, base);
+    s->reader = reader_new(&(struct reader_params){.base = base,
+                                                   .read = s->legs[READ].session,
+                                                   .control = s->legs[CONTROL].session,
+                                                   .events = events,
+                                                   .ctx = ctx,
+                                                   .timeout_ms = params->statement_timeout_ms,
+                                                   .max_event_bytes = params->max_event_bytes});
+    s->progress =
+        progress_new(&(struct progress_params){.control = s->legs[CONTROL].session,
+                                               .events = events,
+                                               .ctx = ctx,
+                                               .relay = params->relay,
+                                               .instance = params->instance,
+                                               .lease_ttl_ms = params->lease_ttl_ms,
+                                               .timeout_ms = params->statement_timeout_ms});
+    s->doorbell =
+        doorbell_new(&(struct doorbell_params){.base = base,
+                                               .session = s->legs[BELL].session,
+                                               .events = events,
+                                               .ctx = ctx,
+                                               .lease_ttl_ms = params->lease_ttl_ms,
+                                               .timeout_ms = params->statement_timeout_ms});
+    s->checks = checks_new(&(struct checks_params){.session = s->legs[CONTROL].session,
+                                                   .relay = s->relay,
+                                                   .timeout_ms = params->statement_timeout_ms,
+                                                   .doorbell = params->doorbell,
+                                                   .passed = checks_passed,
+                                                   .ctx = s});
+    return s;
+}
+
+void outbox_source_free(struct outbox_source *s)
+{
+    if (s == NULL)
+        return;
+    source_close(s);
+    reader_free(s->reader);
+    progress_free(s->progress);
+    doorbell_free(s->doorbell);
+    checks_free(s->checks);
+    for (int i = 0; i < SESSIONS; i++)
+        session_free(s->legs[i].session);
+    free(s->relay);
+    free(s);
+}

@@ -1,0 +1,337 @@
+/* The commands rebase and status on a real Postgres, and what they say when it cannot be reached.
+ */
+#include "../support/check.h"
+#include "../support/pg.h"
+
+#include "outbox/admin.h"
+#include "outbox/migrate.h"
+#include "outbox/sql_texts.h"
+
+#include <stdio.h>
+
+static struct pg_server server;
+static PGconn *db; /* superuser, in the database of the present test */
+static struct pg_url url;
+
+/* A database of its own for each test. */
+static void new_database(const char *name, const char *owner_role)
+{
+    PGconn *conn = pg_open(&server, NULL);
+
+    pg_exec(conn, "CREATE DATABASE %s OWNER %s", name, owner_role);
+    PQfinish(conn);
+    PQfinish(db);
+    url = pg_url(&server, "postgres", name);
+    db = PQconnectdb(url.text);
+    assert_int_equal(PQstatus(db), CONNECTION_OK);
+    pg_exec(db, "SET client_min_messages = warning");
+}
+
+static struct migrate_params params_for(const char *relay)
+{
+    return (struct migrate_params){.server = {.url = url.text},
+                                   .relay = relay,
+                                   .doorbell = true,
+                                   .days_ahead = 2,
+                                   .wait_ms = 5000};
+}
+
+static void apply(const struct migrate_params *p)
+{
+    struct err err;
+
+    assert_ok(migrate_apply(p, &err), &err);
+}
+
+#define assert_fails(call, err, wanted_kind, part)                                                 \
+    do {                                                                                           \
+        err_clear(err);                                                                            \
+        assert_int_equal((call), -1);                                                              \
+        assert_contains((err)->text, part);                                                        \
+        assert_int_equal((err)->kind, (wanted_kind));                                              \
+    } while (0)
+
+static int start_server(void **state)
+{
+    PGconn *conn;
+
+    (void)state;
+    pg_create(&server, &(struct pg_params){.hba = "host all pw 127.0.0.1/32 scram-sha-256\n"
+                                                  "host all all 127.0.0.1/32 trust\n"
+                                                  "local all all trust\n"});
+    conn = pg_open(&server, NULL);
+    pg_exec(conn, "SET password_encryption = 'scram-sha-256'; CREATE ROLE pw LOGIN PASSWORD "
+                  "'right'; CREATE ROLE nobody LOGIN");
+    PQfinish(conn);
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    PQfinish(db);
+    pg_drop(&server);
+    return 0;
+}
+
+static void status_fails(const struct command_server *s, enum err_kind kind, const char *part)
+{
+    struct admin_status status;
+    struct err err;
+
+    assert_fails(admin_status(s, "orders", &status, &err), &err, kind, part);
+    assert_lacks(err.text, "wrong");
+    admin_status_release(&status);
+}
+
+static void test_connection_errors(void **state)
+{
+    struct command_server s = {.url = url.text};
+
+    (void)state;
+    url = pg_url(&server, "postgres", "absent");
+    status_fails(&s, ERR_CONFIG, "absent");
+    url = pg_url(&server, "stranger", "postgres");
+    status_fails(&s, ERR_CONFIG, "stranger");
+    url = pg_url(&server, "pw", "postgres");
+    status_fails(&s, ERR_CONFIG, "no password supplied");
+    s.password = "wrong";
+    status_fails(&s, ERR_CONFIG, "password authentication failed");
+    s.password = "right";
+    status_fails(&s, ERR_CONFIG, "outboxd migrate");
+    (void)snprintf(url.text, sizeof url.text, "postgres://postgres@127.0.0.1:%d/postgres",
+                   port_free());
+    status_fails(&s, ERR_UNAVAILABLE, "refused");
+    s.url = "postgres://[";
+    status_fails(&s, ERR_CONFIG, "connection string");
+}
+
+/* ---- rebase ---- */
+
+static void test_rebase(void **state)
+{
+    struct migrate_params p;
+    struct admin_rebase moved;
+    struct err err;
+
+    (void)state;
+    new_database("rebased", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    pg_exec(db, "UPDATE outbox.relay SET system_identifier = 1, epoch = 41; "
+                "UPDATE outbox.lane SET base = '5:5:', target = '9:9:', last_id = 3");
+    assert_ok(admin_rebase(&p.server, "orders", "now", &moved, &err), &err);
+    assert_string_equal(str_text(&moved.was.base), "5:5:");
+    assert_string_equal(str_text(&moved.was.target), "9:9:");
+    assert_int_equal(moved.was.last_id, 3);
+    assert_int_equal(moved.epoch, 42);
+    assert_true(moved.server_changed);
+    assert_string_equal(str_text(&moved.base), pg_scalar(db, "SELECT base FROM outbox.lane"));
+    admin_rebase_release(&moved);
+    assert_ok(admin_rebase(&p.server, "orders", "beginning", &moved, &err), &err);
+    assert_string_equal(str_text(&moved.base), "1:1:");
+    assert_false(moved.server_changed);
+    admin_rebase_release(&moved);
+
+    assert_fails(admin_rebase(&p.server, "order", "now", &moved, &err), &err, ERR_CONFIG,
+                 "only: orders");
+    assert_fails(admin_rebase(&p.server, "orders", "then", &moved, &err), &err, ERR_USAGE, "then");
+    url = pg_url(&server, "nobody", "rebased");
+    assert_fails(admin_rebase(&p.server, "orders", "now", &moved, &err), &err, ERR_CONFIG,
+                 "member of outbox_owner");
+    admin_rebase_release(&moved);
+}
+
+/* ---- status ---- */
+
+static struct admin_status status_of(const char *relay)
+{
+    struct command_server s = {.url = url.text};
+    struct admin_status status;
+    struct err err;
+
+    assert_ok(admin_status(&s, relay, &status, &err), &err);
+    return status;
+}
+
+static void test_status_fields(void **state)
+{
+    struct command_server s = {.url = url.text};
+    struct admin_status status;
+    struct migrate_params p;
+    struct err err;
+
+    (void)state;
+    new_database("fields", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    pg_exec(db, "CREATE ROLE reader LOGIN IN ROLE outbox_relay");
+    url = pg_url(&server, "reader", "fields"); /* the relay's own role is enough */
+    status = status_of("orders");
+    assert_int_equal(status.schema_version, 2);
+    assert_int_equal(status.bells, 1);
+    assert_false(status.leading);
+    assert_false(status.foreign_server);
+    assert_true(status.renewed_s < 0);
+    assert_int_equal(status.unsent_events, 0);
+    assert_true(status.oldest_unsent_s < 0);
+    assert_string_equal(str_text(&status.position.base), "1:1:");
+    assert_string_equal(status.trouble.cause, "");
+    admin_status_release(&status);
+
+    pg_exec(db,
+            "UPDATE outbox.relay SET holder = gen_random_uuid(), instance = 'here', epoch = 3, "
+            "beat = 7, renewed_at = clock_timestamp() - interval '2 s', ttl_ms = 10000, "
+            "system_identifier = 1, trouble_cause = 'topic_missing', trouble_text = 'no topic', "
+            "trouble_event_id = '11111111-2222-7333-8444-555555555555', trouble_row_id = 5, "
+            "trouble_topic = 't', trouble_since = clock_timestamp() - interval '1 min', "
+            "trouble_attempts = 4, trouble_halted = true, "
+            "trouble_next_try = clock_timestamp() + interval '30 s'");
+    status = status_of("orders");
+    assert_true(status.leading);
+    assert_true(status.foreign_server);
+    assert_string_equal(str_text(&status.instance), "here");
+    assert_int_equal(status.epoch, 3);
+    assert_int_equal(status.beat, 7);
+    assert_true(status.renewed_s >= 2 && status.renewed_s < 9);
+    assert_string_equal(status.trouble.cause, "topic_missing");
+    assert_string_equal(status.trouble.text, "no topic");
+    assert_string_equal(status.trouble.event_id, "11111111-2222-7333-8444-555555555555");
+    assert_int_equal(status.trouble.row_id, 5);
+    assert_int_equal(status.trouble.attempts, 4);
+    assert_true(status.trouble.halted);
+    assert_true(status.trouble.next_try_ms > 20000 && status.trouble.next_try_ms <= 30000);
+    assert_true(status.trouble_s >= 60);
+    admin_status_release(&status);
+
+    pg_exec(db, "UPDATE outbox.relay SET renewed_at = clock_timestamp() - interval '11 s'");
+    status = status_of("orders");
+    assert_false(status.leading);
+    admin_status_release(&status);
+    assert_fails(admin_status(&s, "x", &status, &err), &err, ERR_CONFIG, "only: orders");
+}
+
+#define PUBLISH "SELECT outbox.publish('a', 'b', 'c', '{}')"
+
+/* The count by indexes against the plain definition of "settled", for the stored position. */
+static void check_unsent(const char *what)
+{
+    struct admin_status status = status_of("orders");
+    int64_t expected =
+        pg_int(db, "SELECT count(*) FROM outbox.event e, outbox.lane l "
+                   "WHERE NOT pg_visible_in_snapshot(e.xid, l.base) AND NOT coalesce("
+                   "pg_visible_in_snapshot(e.xid, l.target) AND e.id <= l.last_id, false)");
+
+    CHECK(status.unsent_events == expected, "%s: %lld unsent, expected %lld", what,
+          (long long)status.unsent_events, (long long)expected);
+    assert_int_equal(status.oldest_unsent_s >= 0, expected > 0);
+    assert_false(status.unsent_estimated);
+    admin_status_release(&status);
+}
+
+/* Transactions that overlap the two snapshots in every way, and every last_id. */
+static void test_unsent_is_exact_when_few(void **state)
+{
+    struct migrate_params p;
+    PGconn *w[5];
+
+    (void)state;
+    new_database("unsent", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++)
+        w[i] = PQconnectdb(url.text);
+    for (size_t i = 0; i < 4; i++) { /* open at base */
+        pg_exec(w[i], "BEGIN; " PUBLISH);
+        pg_exec(db, PUBLISH);
+    }
+    pg_exec(w[3], "COMMIT");
+    pg_exec(db, "UPDATE outbox.lane SET base = pg_current_snapshot()");
+    check_unsent("all settled");
+    pg_exec(w[0], PUBLISH);
+    pg_exec(w[0], "COMMIT"); /* a straggler */
+    check_unsent("one straggler");
+    pg_exec(w[4], "BEGIN; " PUBLISH);
+    for (int i = 0; i < 3; i++)
+        pg_exec(db, PUBLISH);
+    check_unsent("no target");
+    pg_exec(db, "UPDATE outbox.lane SET target = pg_current_snapshot()");
+    pg_exec(w[1], "COMMIT"); /* open at both snapshots */
+    pg_exec(w[4], "COMMIT"); /* begun between them, open at target */
+    pg_exec(db, PUBLISH);    /* after target */
+    for (int last = 0; last <= 16; last++) {
+        char what[32];
+
+        pg_exec(db, "UPDATE outbox.lane SET last_id = %d", last);
+        (void)snprintf(what, sizeof what, "last_id %d", last);
+        check_unsent(what);
+    }
+    pg_exec(w[2], "ROLLBACK");
+    pg_exec(db, "UPDATE outbox.lane SET base = target, target = NULL, last_id = 0");
+    check_unsent("next batch");
+    for (size_t i = 0; i < ARRAY_LEN(w); i++)
+        PQfinish(w[i]);
+}
+
+static void test_backlog_is_estimated_quickly(void **state)
+{
+    static const int settled[] = {0, 1, 150000, 299990};
+    struct migrate_params p;
+    struct admin_status status;
+
+    (void)state;
+    new_database("backlog", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    pg_exec(db, "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload) "
+                "SELECT 'a', g::text, 'c', '{}' FROM generate_series(1, 300000) g");
+    for (size_t i = 0; i < ARRAY_LEN(settled); i++) {
+        uint64_t begun = test_now_ms();
+
+        pg_exec(db, "UPDATE outbox.lane SET last_id = %d, target = %s", settled[i],
+                settled[i] == 0 ? "NULL" : "pg_current_snapshot()");
+        status = status_of("orders");
+        assert_true(status.unsent_estimated);
+        assert_int_equal(status.unsent_events, 300000 - settled[i]);
+        assert_true(status.oldest_unsent_s >= 0);
+        assert_true(test_now_ms() - begun <
+                    1000); /* counting takes as long only with millions; 10 ms is usual */
+        admin_status_release(&status);
+    }
+    pg_exec(db, "UPDATE outbox.lane SET base = target, target = NULL, last_id = 0");
+    status = status_of("orders");
+    assert_int_equal(status.unsent_events, 0);
+    admin_status_release(&status);
+}
+
+/* No plan of the query may walk a table, whatever the statistics say. */
+static void test_unsent_uses_indexes(void **state)
+{
+    struct str sql = {0};
+    PGresult *plan;
+
+    (void)state;
+    pg_exec(db, "ANALYZE outbox.event");
+    pg_exec(db, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off");
+    str_printf(&sql, "PREPARE unsent (text, bigint) AS %s", sql_query("status_unsent"));
+    pg_exec(db, "%s", sql.data);
+    plan = pg_query(db, "EXPLAIN EXECUTE unsent ('orders', 10001)");
+    for (int i = 0; i < PQntuples(plan); i++)
+        assert_lacks(PQgetvalue(plan, i, 0), "Seq Scan");
+    PQclear(plan);
+    str_release(&sql);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_connection_errors),
+        cmocka_unit_test(test_rebase),
+        cmocka_unit_test(test_status_fields),
+        cmocka_unit_test(test_unsent_is_exact_when_few),
+        cmocka_unit_test(test_backlog_is_estimated_quickly),
+        cmocka_unit_test(test_unsent_uses_indexes),
+    };
+
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}

@@ -1,0 +1,110 @@
+#include "oracle.h"
+
+#include "base/str.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+void oracle_init(struct oracle *o, struct world *w, const struct plan *plan)
+{
+    memset(o, 0, sizeof *o);
+    o->world = w;
+    o->plan = plan;
+}
+
+void oracle_release(struct oracle *o)
+{
+    free(o->facts);
+}
+
+uint32_t oracle_wrote(struct oracle *o, uint32_t key, uint32_t version)
+{
+    if (o->count == o->cap) {
+        o->cap = o->cap ? o->cap * 2 : 256;
+        o->facts = xrealloc(o->facts, o->cap * sizeof *o->facts);
+    }
+    o->facts[o->count] =
+        (struct fact){.key = key, .version = version, .fate = FATE_OPEN, .partition = -1};
+    return o->count++;
+}
+
+void oracle_committed(struct oracle *o, uint32_t fact)
+{
+    o->facts[fact].fate = FATE_COMMITTED;
+    o->facts[fact].committed_us = o->world->now_us;
+    o->missing++;
+}
+
+void oracle_rolled_back(struct oracle *o, uint32_t fact)
+{
+    o->facts[fact].fate = FATE_ROLLED_BACK;
+}
+
+/* What the database has lost is promised no more, and its version number will be used again. */
+void oracle_lost(struct oracle *o, uint32_t fact)
+{
+    struct fact *f = &o->facts[fact];
+    if (f->fate == FATE_COMMITTED && f->appends == 0)
+        o->missing--;
+    f->fate = FATE_LOST;
+    o->world->sights[SIGHT_COMMITS_LOST]++;
+    o->last_version[f->key] = 0;
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct fact *other = &o->facts[i];
+        if (other->key == f->key && other->fate == FATE_COMMITTED && other->appends > 0 &&
+            other->version > o->last_version[f->key])
+            o->last_version[f->key] = other->version;
+    }
+}
+
+void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition)
+{
+    struct fact *f = &o->facts[fact];
+    bool first = f->appends++ == 0;
+    f->partition = partition;
+    if (f->fate == FATE_LOST)
+        return;
+    if (f->fate != FATE_COMMITTED) {
+        world_fail(o->world, "ghost: event %u (key %u, version %u) was never committed", fact,
+                   f->key, f->version);
+        return;
+    }
+    if (!first) {
+        o->duplicates++;
+        if (o->duplicates > o->allowed)
+            world_fail(o->world,
+                       "duplicate: event %u (key %u, version %u): %" PRIu64 " by now, %" PRIu64
+                       " allowed after %" PRIu64 " faults",
+                       fact, f->key, f->version, o->duplicates, o->allowed, o->faults);
+        return;
+    }
+    o->missing--;
+    o->unsettled++;
+    if (o->plan->scenario == SCENARIO_FAULTLESS && o->unsettled > o->plan->params.window_events)
+        world_fail(o->world, "%u events are published and not settled, in a window of %u",
+                   o->unsettled, o->plan->params.window_events);
+    if (f->version <= o->last_version[f->key])
+        world_fail(o->world, "order: event %u (key %u, version %u) first appears after version %u",
+                   fact, f->key, f->version, o->last_version[f->key]);
+    o->last_version[f->key] = f->version;
+}
+
+void oracle_excuse(struct oracle *o, uint64_t more, const char *why)
+{
+    o->faults++;
+    o->allowed += o->plan->params.window_events + more;
+    world_say(o->world, "FAULT %s", why);
+}
+
+void oracle_end(struct oracle *o)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct fact *f = &o->facts[i];
+        if (f->fate == FATE_OPEN)
+            world_fail(o->world, "simulation: event %u was left open", i);
+        if (f->fate == FATE_COMMITTED && f->appends == 0)
+            world_fail(o->world, "lost: event %u (key %u, version %u) is in no topic", i, f->key,
+                       f->version);
+    }
+}

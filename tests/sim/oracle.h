@@ -1,0 +1,57 @@
+/* The oracle: what the writers committed against what the topics hold. It is told of every fact as
+ * it happens, and objects at the first moment when a promise is broken:
+ *  - no ghost: nothing of an uncommitted transaction is appended;
+ *  - order: per key, first occurrences ascend;
+ *  - no loss: nothing is settled that is not in its topic, and in the end everything is there;
+ *  - duplicates: none without a fault, and at most the window for each fault. */
+#ifndef OUTBOXD_SIM_ORACLE_H
+#define OUTBOXD_SIM_ORACLE_H
+
+#include "plan.h"
+#include "world.h"
+
+enum fate {
+    FATE_OPEN,
+    FATE_COMMITTED,
+    FATE_ROLLED_BACK,
+    FATE_LOST, /* committed without waiting for the disk, and lost by a crash of the database */
+};
+
+/* One event that a writer has written. Its number is its index, and the tail of its event id. */
+struct fact {
+    uint32_t key;
+    uint32_t version; /* ascends per key, in the order in which the writers took turns */
+    enum fate fate;
+    uint32_t appends;
+    uint64_t committed_us;
+    int32_t partition; /* of the last append; -1 before */
+    bool poison;
+};
+
+struct oracle {
+    struct world *world;
+    const struct plan *plan;
+    struct fact *facts;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t last_version[MAX_KEYS]; /* of the first occurrences */
+    uint32_t unsettled;              /* appended, and not covered by the stored position */
+    uint32_t missing;                /* committed and not yet appended */
+    uint64_t duplicates;
+    uint64_t allowed; /* duplicates that the faults so far excuse */
+    uint64_t faults;
+};
+
+void oracle_init(struct oracle *o, struct world *w, const struct plan *plan);
+void oracle_release(struct oracle *o);
+
+uint32_t oracle_wrote(struct oracle *o, uint32_t key, uint32_t version);
+void oracle_committed(struct oracle *o, uint32_t fact);
+void oracle_rolled_back(struct oracle *o, uint32_t fact);
+void oracle_lost(struct oracle *o, uint32_t fact);
+void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition);
+/* Something broke: one window of duplicates is excused, and `more` beyond it. */
+void oracle_excuse(struct oracle *o, uint64_t more, const char *why);
+void oracle_end(struct oracle *o);
+
+#endif

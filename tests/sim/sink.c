@@ -1,0 +1,300 @@
+/* The ops: what the relay hands over is judged here (right bytes, partition opened), then goes to
+ * producer.c. */
+#include "sink.h"
+
+#include "message/murmur2.h"
+#include "writers.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORGET_US SECONDS(3700) /* longer than the relay's hour by both clocks */
+
+/* ---- metadata ---- */
+
+static void decide(struct fake_sink *s, uint32_t topic)
+{
+    struct sink_topic *t = &s->topics[topic];
+    for (uint32_t i = 0; i < t->undecided_count; i++) {
+        struct parcel p = t->undecided[i];
+        char key[16];
+        int len = snprintf(key, sizeof key, "k%u", s->cluster->oracle->facts[p.fact].key);
+        struct producer_queue *q = &t->queues[murmur2_partition(key, (size_t)len, t->known)];
+        q->outstanding++;
+        producer_enqueue(q, p);
+    }
+    t->undecided_count = 0;
+}
+
+static void learn(void *self, void *arg)
+{
+    struct fake_sink *s = self;
+    uint32_t topic = *(const uint32_t *)arg;
+    const struct broker_topic *bt = &s->cluster->topics[topic];
+    bool knows = s->cluster->up && bt->exists;
+    if (knows) {
+        s->topics[topic].known = bt->partitions;
+        decide(s, topic);
+    }
+    uint32_t *same = xmalloc(sizeof *same);
+    *same = topic;
+    uint64_t pause = knows ? SECONDS(5) : MS(100);
+    world_at(s->world, s->world->now_us + world_delay(s->world, pause), &s->threads, learn, s,
+             same);
+}
+
+static void ask_metadata(struct fake_sink *s, uint32_t topic)
+{
+    uint32_t *arg = xmalloc(sizeof *arg);
+    *arg = topic;
+    world_at(s->world, s->world->now_us + world_delay(s->world, MS(3)), &s->threads, learn, s, arg);
+}
+
+/* Topics are called t0-events, t1-events, ... Returns MAX_TOPICS for another name. */
+static uint32_t topic_of(const struct fake_sink *s, const char *name)
+{
+    if (name[0] != 't' || name[1] < '0' || name[1] > '9' || strcmp(name + 2, "-events") != 0)
+        return MAX_TOPICS;
+    uint32_t topic = (uint32_t)(name[1] - '0');
+    return topic < s->plan->topics ? topic : MAX_TOPICS;
+}
+
+static void op_topic(void *ctx, uint32_t number, const char *name)
+{
+    struct fake_sink *s = ctx;
+    uint32_t topic = topic_of(s, name);
+    if (topic == MAX_TOPICS || number >= MAX_TOPICS) {
+        world_fail(s->world, "relay %u: topic '%s' as number %u", s->instance, name, number);
+        return;
+    }
+    s->numbers[number] = topic;
+    if (number >= s->number_count)
+        s->number_count = number + 1;
+    if (!s->topics[topic].wanted && s->alive)
+        ask_metadata(s, topic);
+    s->topics[topic].wanted = true;
+}
+
+static int32_t op_partitions(void *ctx, uint32_t number)
+{
+    const struct fake_sink *s = ctx;
+    return s->topics[s->numbers[number]].known;
+}
+
+/* ---- send ---- */
+
+static bool header_is(const struct message_header *h, const char *name)
+{
+    return slice_is(h->name, name);
+}
+
+/* The event's number is the tail of its id; then key and payload must be that event's. */
+static bool judge_message(struct fake_sink *s, uint32_t topic, const struct message *m,
+                          uint32_t *fact)
+{
+    char expected[64];
+    *fact = UINT32_MAX;
+    for (size_t i = 0; i < m->header_count; i++) {
+        const struct slice v = m->headers[i].value;
+        if (header_is(&m->headers[i], "event-id") && v.len == EVENT_ID_TEXT - 1) {
+            memcpy(expected, v.ptr + v.len - 8, 8);
+            expected[8] = '\0';
+            *fact = (uint32_t)strtoul(expected, NULL, 16);
+        }
+    }
+    if (*fact >= s->cluster->oracle->count) {
+        world_fail(s->world, "relay %u: a message without a known event id", s->instance);
+        return false;
+    }
+    const struct fact *f = &s->cluster->oracle->facts[*fact];
+    snprintf(expected, sizeof expected, "k%u", f->key);
+    bool right = slice_is(m->key, expected) && f->key % s->plan->topics == topic;
+    int n = snprintf(expected, sizeof expected, "\"payload\":{\"n\":%u,", *fact);
+    right = right && m->value.len > writers_payload_bytes(s->plan, *fact) &&
+            memmem(m->value.ptr, m->value.len, expected, (size_t)n) != NULL;
+    if (!right)
+        world_fail(s->world, "relay %u: event %u has the wrong topic, key or value", s->instance,
+                   *fact);
+    return right;
+}
+
+/* Before the first ack of this producer a partition may hold one message, or a later one can
+ * overtake it for good. */
+static void judge_opening(struct fake_sink *s, const struct sink_topic *t, int32_t partition)
+{
+    if (partition < 0) {
+        if (t->undecided_out > 0)
+            world_fail(s->world, "relay %u: two messages while the partitions are unknown",
+                       s->instance);
+        return;
+    }
+    const struct producer_queue *q = &t->queues[partition];
+    bool open = q->open && s->world->now_us - q->opened_us <= FORGET_US;
+    if (!open && q->outstanding > 0)
+        world_fail(s->world, "relay %u: partition %d is used before it is open", s->instance,
+                   partition);
+}
+
+static int refuse_send(struct err *err, enum refusal *cause, enum refusal why)
+{
+    err_set(err, ERR_UNAVAILABLE, "the simulation refuses it: %s", refusal_name(why));
+    *cause = why;
+    return -EINVAL;
+}
+
+/* Returns 0 when the message may be taken. */
+static int judge_send(struct fake_sink *s, uint32_t fact, struct err *err, enum refusal *cause)
+{
+    struct cluster *c = s->cluster;
+    if (!s->alive || s->broken)
+        return refuse_send(err, cause, REFUSAL_PRODUCER_FATAL);
+    if (c->oracle->facts[fact].poison && fact % 2 == 1 && !c->limit_raised) {
+        oracle_excuse(c->oracle, 0, "a message is too large to send");
+        return refuse_send(err, cause, REFUSAL_MESSAGE_TOO_LARGE);
+    }
+    if (world_chance(s->world, s->plan->sync_permille)) {
+        oracle_excuse(c->oracle, 0, "send refuses");
+        return refuse_send(err, cause, REFUSAL_BROKER_ERROR);
+    }
+    return world_chance(s->world, s->plan->full_permille) ? -EAGAIN : 0;
+}
+
+static bool is_told(const struct fake_sink *s, const struct producer_queue *q)
+{
+    return s->plan->defect == DEFECT_EARLY_ACK ||
+           (s->plan->defect == DEFECT_OPENING_FAKED && !q->open);
+}
+
+static void take(struct fake_sink *s, uint32_t topic, int32_t partition, struct parcel p)
+{
+    struct sink_topic *t = &s->topics[topic];
+    if (partition < 0) {
+        p.undecided = true;
+        t->undecided_out++;
+        if (t->undecided_count < BATCH_MAX)
+            t->undecided[t->undecided_count++] = p;
+        if (t->known > 0)
+            decide(s, topic);
+        return;
+    }
+    struct producer_queue *q = &t->queues[partition];
+    q->outstanding++;
+    if (is_told(s, q)) {
+        q->outstanding++;
+        producer_report(q, p, REFUSAL_NONE);
+        p.told = true;
+    }
+    producer_enqueue(q, p);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): its parameters are those of sink_ops */
+static int op_send(void *ctx, uint32_t number, int32_t partition, const struct message *m,
+                   uint64_t seq, struct err *err, enum refusal *cause)
+{
+    struct fake_sink *s = ctx;
+    uint32_t topic = s->numbers[number];
+    struct parcel p = {.seq = seq};
+    if (!judge_message(s, topic, m, &p.fact))
+        return refuse_send(err, cause, REFUSAL_MESSAGE_INVALID);
+    if (partition >= s->topics[topic].known) {
+        world_fail(s->world, "relay %u: partition %d of %d", s->instance, partition,
+                   s->topics[topic].known);
+        return refuse_send(err, cause, REFUSAL_PARTITION_GONE);
+    }
+    int rc = judge_send(s, p.fact, err, cause);
+    if (rc != 0)
+        return rc;
+    if (s->world->now_us > s->lease_until_us)
+        world_fail(s->world, "relay %u: sends %" PRIu64 " ms after its lease is over", s->instance,
+                   (s->world->now_us - s->lease_until_us) / 1000);
+    judge_opening(s, &s->topics[topic], partition);
+    world_say(s->world, "relay %u: send %" PRIu64 " (event %u) to topic %u partition %d",
+              s->instance, seq, p.fact, topic, partition);
+    take(s, topic, partition, p);
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int op_reset(void *ctx, struct err *err)
+{
+    struct fake_sink *s = ctx;
+    producer_throw_away(s);
+    if (world_chance(s->world, s->plan->no_reset_permille)) {
+        world_say(s->world, "relay %u: no new producer", s->instance);
+        return err_set(err, ERR_UNAVAILABLE, "no producer can be made now");
+    }
+    producer_new(s);
+    world_say(s->world, "relay %u: new producer %" PRIu64, s->instance, s->producer);
+    for (uint32_t t = 0; t < s->plan->topics; t++) {
+        if (s->topics[t].wanted)
+            ask_metadata(s, t);
+    }
+    return 0;
+}
+
+static bool op_diagnose(void *ctx, uint32_t number, struct err *err, enum refusal *cause)
+{
+    const struct fake_sink *s = ctx;
+    if (!s->cluster->up)
+        *cause = REFUSAL_BROKER_UNREACHABLE;
+    else if (number != UINT32_MAX && !s->cluster->topics[s->numbers[number]].exists)
+        *cause = REFUSAL_TOPIC_MISSING;
+    else
+        return false;
+    err_set(err, ERR_UNAVAILABLE, "the simulation knows: %s", refusal_name(*cause));
+    return true;
+}
+
+static void tell_down(void *self, void *arg)
+{
+    struct fake_sink *s = self;
+    (void)arg;
+    relay_on_sink_error(s->relay, REFUSAL_BROKER_UNREACHABLE, "all brokers are down");
+}
+
+void sink_brokers_down(struct fake_sink *s)
+{
+    if (s->relay != NULL && s->alive)
+        world_at(s->world, s->world->now_us + world_delay(s->world, MS(100)), &s->scope, tell_down,
+                 s, NULL);
+}
+
+void sink_init(struct fake_sink *s, struct world *w, const struct plan *plan,
+               struct cluster *cluster, const struct scope *process, const struct scope *threads)
+{
+    memset(s, 0, sizeof *s);
+    s->world = w;
+    s->plan = plan;
+    s->cluster = cluster;
+    s->scope.process = process;
+    s->threads.process = threads;
+    producer_throw_away(s);
+}
+
+void sink_attach(struct fake_sink *s, struct relay *relay, uint32_t instance)
+{
+    s->relay = relay;
+    s->instance = instance;
+    for (uint32_t t = 0; t < MAX_TOPICS; t++)
+        s->topics[t].wanted = false;
+    s->number_count = 0;
+    producer_new(s);
+}
+
+void sink_detach(struct fake_sink *s)
+{
+    producer_throw_away(s);
+    s->relay = NULL;
+}
+
+const struct sink_ops fake_sink_ops = {
+    .topic = op_topic,
+    .partitions = op_partitions,
+    .send = op_send,
+    .reset = op_reset,
+    .diagnose = op_diagnose,
+};

@@ -1,0 +1,62 @@
+/* source_ops over the fake database: three sessions (read, control, bell), each a queue of its own;
+ * statements take time on the way, in the server, and on the way back. When a session breaks, what
+ * was under way may or may not be executed, now or later: the relay never learns. */
+#ifndef OUTBOXD_SIM_SOURCE_H
+#define OUTBOXD_SIM_SOURCE_H
+
+#include "database.h"
+#include "plan.h"
+#include "relay/relay.h"
+#include "world.h"
+
+enum session { SESSION_READ, SESSION_CONTROL, SESSION_BELL, SESSIONS };
+
+/* A poll's or page's answer on its way to the relay. */
+struct reading {
+    bool open;
+    bool is_poll;
+    bool complete;
+    bool held;
+    char snapshot[SNAPSHOT_TEXT];
+    uint32_t *rows;
+    uint32_t count;
+    uint32_t next;
+};
+
+struct fake_source {
+    struct world *world;
+    const struct plan *plan;
+    struct database *db;
+    struct relay *relay;
+    struct scope scope;  /* its life ends with the sessions */
+    uint64_t connection; /* rises with every open, close and loss */
+    uint64_t holder;
+    uint32_t instance;
+    bool opening;
+    bool connected;
+    bool read_busy;
+    uint64_t free_us[SESSIONS];   /* the server takes the session's next statement then */
+    uint64_t answer_us[SESSIONS]; /* the latest answer so far arrives then */
+    struct reading reading;
+    struct str payload;
+    uint64_t lease_until_us; /* the relay may take itself for the leader until then */
+    uint64_t idle_since_us;  /* the relay leads, and its window has been empty since then */
+    bool rows_corrected;     /* an operator has mended the rows that were too large to fetch */
+    int64_t greatest_id;     /* of DEFECT_READER_BY_ID */
+};
+
+extern const struct source_ops fake_source_ops;
+
+void source_init(struct fake_source *s, struct world *w, const struct plan *plan,
+                 struct database *db, const struct scope *process);
+/* The process begins with a new identity, or ends: nothing is said to the server, which notices by
+ * itself. */
+void source_attach(struct fake_source *s, struct relay *relay, uint64_t holder, uint32_t instance);
+void source_detach(struct fake_source *s);
+void source_release(struct fake_source *s);
+/* The sessions break. */
+void source_break(struct fake_source *s, const char *why);
+/* A writer has rung. */
+void source_rung(struct fake_source *s);
+
+#endif
