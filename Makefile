@@ -67,6 +67,8 @@ DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/order_service.c,$(wildca
 TOOL_SRCS := $(wildcard tests/tools/*.c tests/bench/*.c) deploy/demo/demo.c deploy/demo/order_service.c
 BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
+# an archive, so that a tool takes from it only what it calls (some of it needs cmocka)
+SUPPORT := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard tests/sim/*.c)))
 
@@ -106,6 +108,10 @@ $(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
 $(PROGRAM): $(APP_MAIN) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
+$(SUPPORT): $(SUPPORT_OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
 # A unit test links only its own layer and those below: the layers hold in the linker too.
 define unit_rule
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(foreach l,$(needs_$(1)),$(call lib_of,$(l)))
@@ -116,13 +122,13 @@ $(foreach l,$(LAYERS),$(eval $(call unit_rule,$(l))))
 $(BUILD)/tests/sim/%: $(BUILD)/tests/sim/%.o $(SIM_OBJS) $(foreach l,$(needs_relay),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -o $@
 
-$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
-$(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+$(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
 $(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)

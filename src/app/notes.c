@@ -7,7 +7,7 @@
 
 void notes_init(struct notes *n, const char *relay_name)
 {
-    *n = (struct notes){.relay_name = relay_name, .last = RELAY_NOTE_STOPPED};
+    *n = (struct notes){.relay_name = relay_name};
 }
 
 static enum log_level level_of(enum relay_note note)
@@ -79,7 +79,7 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
         LOG_S("event_id", or_null(t->event_id)),
         LOG_S("topic", or_null(t->topic)),
         LOG_S("advice", advice),
-        n->folded > 0 ? LOG_I("repeated", n->folded) : LOG_S("repeated", NULL),
+        n->said[note].folded > 0 ? LOG_I("repeated", n->said[note].folded) : LOG_S("repeated", NULL),
         t->row_id != 0 ? LOG_I("row_id", t->row_id) : LOG_S("row_id", NULL),
         t->attempts > 0 ? LOG_I("attempts", t->attempts) : LOG_S("attempts", NULL),
         t->next_try_ms > 0 ? LOG_I("next_try_ms", t->next_try_ms) : LOG_END,
@@ -99,20 +99,33 @@ void notes_totals(const struct notes *n, const struct relay_counters *c)
              LOG_I("takeovers", c->takeovers), LOG_I("recoveries", c->recoveries), LOG_I("reconnects", c->reconnects));
 }
 
+/* Postgres that is back ends one kind of trouble, events that flow the other. */
+static void forget(struct notes *n, enum relay_note note)
+{
+    for (unsigned kind = 0; kind < NOTE_KINDS; kind++) {
+        bool about_publishing = is_about_trouble((enum relay_note)kind);
+
+        if ((note == RELAY_NOTE_RECOVERED && about_publishing) || (note == RELAY_NOTE_CONNECTED && !about_publishing))
+            n->said[kind].open = false;
+    }
+}
+
 void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
                uint64_t now_ms)
 {
-    const struct err *failure = relay_failure(r);
-    const char *text = failure->kind != ERR_NONE ? failure->text : trouble != NULL ? trouble->text : "";
-    bool trouble_note = level_of(note) >= LOG_WARN;
+    struct notes_said *said = &n->said[note];
+    const char *text = is_about_failure(note) ? relay_failure(r)->text : trouble != NULL ? trouble->text : "";
 
-    if (trouble_note && note == n->last && strcmp(text, n->last_text) == 0 && now_ms - n->last_ms < NOTES_REPEAT_MS) {
-        n->folded++;
+    if (level_of(note) < LOG_WARN) {
+        forget(n, note);
+        write_line(n, r, note, trouble);
+        return;
+    }
+    if (said->open && strcmp(text, said->text) == 0 && now_ms - said->at_ms < NOTES_REPEAT_MS) {
+        said->folded++;
         return;
     }
     write_line(n, r, note, trouble);
-    n->folded = 0;
-    n->last = note;
-    n->last_ms = now_ms;
-    (void)snprintf(n->last_text, sizeof n->last_text, "%s", text);
+    *said = (struct notes_said){.at_ms = now_ms, .open = true};
+    (void)snprintf(said->text, sizeof said->text, "%s", text);
 }

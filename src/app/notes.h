@@ -4,21 +4,34 @@
 
 #include "relay/relay.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NOTES_REPEAT_MS 60000U /* the same trouble is said again at most this often */
 
+enum {
+#define X(name, text) +1
+    NOTE_KINDS = 0 RELAY_NOTES(X)
+#undef X
+};
+
+/* The last note of a kind that told of a trouble. */
+struct notes_said {
+    char text[768];
+    uint64_t at_ms;
+    bool open;       /* no note since then has told that it is over */
+    uint32_t folded; /* the same note since then */
+};
+
 struct notes {
     const char *relay_name;
-    enum relay_note last;
-    char last_text[768];
-    uint64_t last_ms;
-    uint32_t folded; /* the same note since then */
+    struct notes_said said[NOTE_KINDS];
 };
 
 void notes_init(struct notes *n, const char *relay_name);
 
-/* Writes the line, unless it says what the last one said less than NOTES_REPEAT_MS ago. `trouble` may be NULL. */
+/* Writes the line, unless it tells of a trouble that lasts and was told less than NOTES_REPEAT_MS ago. `trouble` may be
+ * NULL. */
 void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
                uint64_t now_ms);
 

@@ -221,23 +221,36 @@ static int apply_one(struct migrate *m, const void *arg, struct err *err)
     return 0;
 }
 
-static int take_back_one(struct migrate *m, const void *arg, struct err *err)
+static int refuse_to_drop(struct migrate *m, const void *arg, struct err *err)
 {
-    const struct sql_migration *migration = arg;
     int64_t applied;
     int64_t events = 0;
 
-    if (is_applied(m, migration->version, &applied, err) != 0)
-        return -1;
-    if (!applied)
+    (void)arg;
+    if (m->p->drop_events)
         return 0;
-    if (migration->version == REQUIRED_VERSION && !m->p->drop_events &&
-        ask(m, "SELECT EXISTS (SELECT FROM outbox.event)", NULL, &events, err) != 0)
+    if (is_applied(m, REQUIRED_VERSION, &applied, err) != 0)
+        return -1;
+    if (applied && ask(m, "SELECT EXISTS (SELECT FROM outbox.event)", NULL, &events, err) != 0)
         return -1;
     if (events)
         return err_set(err, ERR_USAGE,
                        "outbox.event holds events, and taking version 1 back drops them: say "
                        "--yes if that is meant");
+    return 0;
+}
+
+static int take_back_one(struct migrate *m, const void *arg, struct err *err)
+{
+    const struct sql_migration *migration = arg;
+    int64_t applied;
+
+    if (is_applied(m, migration->version, &applied, err) != 0)
+        return -1;
+    if (!applied)
+        return 0;
+    if (migration->version == REQUIRED_VERSION && refuse_to_drop(m, NULL, err) != 0)
+        return -1;
     if (command_exec(m->conn, migration->down, err) != 0)
         return err_wrap(err, "take back %04d %s", migration->version, migration->name);
     say(m, "%04d %s: taken back", migration->version, migration->name);
@@ -367,6 +380,8 @@ int migrate_down(const struct migrate_params *p, int version, struct err *err)
                        migrate_newest_version());
     if (open_session(&m, p, err) != 0)
         return -1;
+    if (version < REQUIRED_VERSION) /* before anything is taken back, and again with the table */
+        rc = step(&m, refuse_to_drop, NULL, err);
     for (size_t i = sql_migration_count; rc == 0 && i-- > 0;)
         if (sql_migrations[i].version > version)
             rc = step(&m, take_back_one, &sql_migrations[i], err);

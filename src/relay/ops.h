@@ -104,6 +104,12 @@ struct source_ops {
 
 /* ---- the sink: Kafka --------------------------------------------------------------------------------------------- */
 
+/* Why a message was not taken. */
+struct send_refusal {
+    enum refusal cause;
+    struct err err;
+};
+
 /* The core numbers topics from 0 in the order of first use; the sink keeps what belongs to a number. */
 struct sink_ops {
     /* A topic appears. Harmless twice. */
@@ -112,15 +118,16 @@ struct sink_ops {
     int32_t (*partitions)(void *ctx, uint32_t topic);
     /* Hands one message to the producer. `partition` -1 means: the count is not known, let the key decide by murmur2 once
      * it is. Returns 0; -EAGAIN when the producer's queue is full (try again after the next ack or tick); another
-     * negative errno with `err` and *cause filled when the producer refuses it (cause as in relay_on_refused).
+     * negative errno with `why` filled when the producer refuses it (cause as in relay_on_refused).
      * Answer, when 0: relay_on_acked or relay_on_refused with `seq`, exactly once, unless reset was called. */
     int (*send)(void *ctx, uint32_t topic, int32_t partition, const struct message *m, uint64_t seq,
-                struct err *err, enum refusal *cause);
+                struct send_refusal *why);
     /* Throws the producer away with everything in it and makes a new one. After it returned no report of the old one
      * arrives. Returns -1 when no producer can be made (err says why); the next call tries again. */
     int (*reset)(void *ctx, struct err *err);
-    /* Asks the brokers why nothing comes back for this topic. May block for some tens of milliseconds; used only when a
-     * message has been waiting for seconds. Returns true and fills err and cause when it learnt something. */
+    /* Asks the brokers why nothing comes back for this topic (UINT32_MAX: does any broker answer?). May block for some tens of
+     * milliseconds; used only when a message has been waiting for seconds, or to learn that a trouble is over. Returns true
+     * and fills err and cause when it learnt something. */
     bool (*diagnose)(void *ctx, uint32_t topic, struct err *err, enum refusal *cause);
 };
 

@@ -114,8 +114,7 @@ static void push(struct relay *r, const struct event *e, uint32_t topic, int32_t
 static enum row_verdict send_message(struct relay *r, const struct event *e)
 {
     uint32_t topic = find_topic(r);
-    enum refusal cause = REFUSAL_NONE;
-    struct err err = {0};
+    struct send_refusal no;
     int32_t partition;
     int rc;
 
@@ -123,11 +122,11 @@ static enum row_verdict send_message(struct relay *r, const struct event *e)
         return hold_until_report(r);
     if (r->reading.fetch == FETCH_POLL && window_open_batch(&r->window) == NULL)
         window_begin_batch(&r->window, str_slice(&r->reading.snapshot));
-    rc = r->sink->send(r->sink_ctx, topic, partition, &r->message, r->window.head, &err, &cause);
+    rc = r->sink->send(r->sink_ctx, topic, partition, &r->message, r->window.head, &no);
     if (rc == -EAGAIN)
         return hold_until_report(r);
     if (rc != 0)
-        return refuse_send(r, e, cause, err.text);
+        return refuse_send(r, e, no.cause, no.err.text);
     push(r, e, topic, partition);
     return ROW_TAKEN;
 }

@@ -63,7 +63,7 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 static rd_kafka_t *floor_producer(void)
 {
     static const char *const settings[][2] = {
-        {"enable.idempotence", "true"}, {"compression.codec", "lz4"}, {"linger.ms", "1"},
+        {"enable.idempotence", "true"}, {"compression.codec", "lz4"}, {"linger.ms", "0"},
         {"queue.buffering.max.messages", "1000000"}, {"message.max.bytes", "10000000"},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -85,6 +85,7 @@ static rd_kafka_t *floor_producer(void)
 static void floor_send(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct event *e)
 {
     static char value[1 << 20];
+    static const char id[] = "01a20665-e0ef-7221-90b4-adf14ca35753";
     size_t len = sizeof PREFIX - 1;
     rd_kafka_resp_err_t rc;
 
@@ -96,7 +97,7 @@ static void floor_send(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct eve
         rc = rd_kafka_producev(rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
                                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                RD_KAFKA_V_KEY(e->aggregate_id.ptr, e->aggregate_id.len), RD_KAFKA_V_VALUE(value, len),
-                               RD_KAFKA_V_HEADER("event-id", PREFIX + 12, 36),
+                               RD_KAFKA_V_HEADER("event-id", id, 36),
                                RD_KAFKA_V_HEADER("event-type", e->event_type.ptr, (ssize_t)e->event_type.len),
                                RD_KAFKA_V_HEADER("event-time", "2026-01-01T00:00:00.123456Z", 27),
                                RD_KAFKA_V_HEADER("content-type", "application/json", 16), RD_KAFKA_V_END);

@@ -138,26 +138,26 @@ static void judge_opening(struct fake_sink *s, const struct sink_topic *t, int32
                    partition);
 }
 
-static int refuse_send(struct err *err, enum refusal *cause, enum refusal why)
+static int refuse_send(struct send_refusal *why, enum refusal cause)
 {
-    err_set(err, ERR_UNAVAILABLE, "the simulation refuses it: %s", refusal_name(why));
-    *cause = why;
+    err_set(&why->err, ERR_UNAVAILABLE, "the simulation refuses it: %s", refusal_name(cause));
+    why->cause = cause;
     return -EINVAL;
 }
 
 /* Returns 0 when the message may be taken. */
-static int judge_send(struct fake_sink *s, uint32_t fact, struct err *err, enum refusal *cause)
+static int judge_send(struct fake_sink *s, uint32_t fact, struct send_refusal *why)
 {
     struct cluster *c = s->cluster;
     if (!s->alive || s->broken)
-        return refuse_send(err, cause, REFUSAL_PRODUCER_FATAL);
+        return refuse_send(why, REFUSAL_PRODUCER_FATAL);
     if (c->oracle->facts[fact].poison && fact % 2 == 1 && !c->limit_raised) {
         oracle_excuse(c->oracle, 0, "a message is too large to send");
-        return refuse_send(err, cause, REFUSAL_MESSAGE_TOO_LARGE);
+        return refuse_send(why, REFUSAL_MESSAGE_TOO_LARGE);
     }
     if (world_chance(s->world, s->plan->sync_permille)) {
         oracle_excuse(c->oracle, 0, "send refuses");
-        return refuse_send(err, cause, REFUSAL_BROKER_ERROR);
+        return refuse_send(why, REFUSAL_BROKER_ERROR);
     }
     return world_chance(s->world, s->plan->full_permille) ? -EAGAIN : 0;
 }
@@ -190,21 +190,20 @@ static void take(struct fake_sink *s, uint32_t topic, int32_t partition, struct 
     producer_enqueue(q, p);
 }
 
-/* NOLINTNEXTLINE(readability-function-size): its parameters are those of sink_ops */
 static int op_send(void *ctx, uint32_t number, int32_t partition, const struct message *m,
-                   uint64_t seq, struct err *err, enum refusal *cause)
+                   uint64_t seq, struct send_refusal *why)
 {
     struct fake_sink *s = ctx;
     uint32_t topic = s->numbers[number];
     struct parcel p = {.seq = seq};
     if (!judge_message(s, topic, m, &p.fact))
-        return refuse_send(err, cause, REFUSAL_MESSAGE_INVALID);
+        return refuse_send(why, REFUSAL_MESSAGE_INVALID);
     if (partition >= s->topics[topic].known) {
         world_fail(s->world, "relay %u: partition %d of %d", s->instance, partition,
                    s->topics[topic].known);
-        return refuse_send(err, cause, REFUSAL_PARTITION_GONE);
+        return refuse_send(why, REFUSAL_PARTITION_GONE);
     }
-    int rc = judge_send(s, p.fact, err, cause);
+    int rc = judge_send(s, p.fact, why);
     if (rc != 0)
         return rc;
     if (s->world->now_us > s->lease_until_us)
