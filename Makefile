@@ -115,7 +115,7 @@ $(SUPPORT): $(SUPPORT_OBJS)
 # A unit test links only its own layer and those below: the layers hold in the linker too.
 define unit_rule
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(foreach l,$(needs_$(1)),$(call lib_of,$(l)))
-	$(CC) $(CFLAGS) $(LDFLAGS) $$^ $(PC_LIBS) -lcmocka -o $$@
+	$(CC) $(CFLAGS) $(LDFLAGS) $$^ $$(PC_LIBS) -lcmocka -o $$@
 endef
 $(foreach l,$(LAYERS),$(eval $(call unit_rule,$(l))))
 
@@ -129,7 +129,7 @@ $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(SUPPORT) $(foreach l,$(needs_
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
 $(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
@@ -152,7 +152,7 @@ build-tests: $(PROGRAM) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Built in a make of its own, after the packages are there.
-SUBMAKE = $(MAKE) --no-print-directory -s $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(JOBS))
+SUBMAKE = $(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 .PHONY: demo-programs
 
 deps: ## install what is missing from Debian, for building, demo and tests
@@ -183,8 +183,8 @@ format: ## let clang-format write all C files
 
 bench: ## print speed figures; a private Postgres and Kafka are started for it
 	@sh deploy/install-deps.sh build demo test
-	@$(SUBMAKE) all $(BENCH_BINS)
-	@for b in $(BENCH_BINS); do "$$b" || exit 1; done
+	@$(SUBMAKE) all kafka-lib $(BENCH_BINS)
+	@for b in $(BENCH_BINS); do BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) "$$b" || exit 1; done
 
 bindir  := $(PREFIX)/bin
 datadir := $(PREFIX)/share/outboxd

@@ -1,8 +1,8 @@
-/* `outboxd check`: connects to both sides and says, line by line, what is right and what to do about what is not. */
+/* `outboxd check`: connects to both sides and says, line by line, what is right and what to do
+ * about what is not. */
 #include "app/commands.h"
 
 #include "app/settings.h"
-#include "base/clock.h"
 #include "base/clock.h"
 #include "base/report.h"
 #include "kafka/inspect.h"
@@ -43,7 +43,8 @@ static void print_line(void *ctx, enum finding finding, const char *what, const 
         (void)printf("         -> %s\n", way_out);
 }
 
-/* The topics that can be named without having seen an event: those of the routes that hold no placeholder. */
+/* The topics that can be named without having seen an event: those of the routes that hold no
+ * placeholder. */
 static size_t named_topics(const struct settings *s, const char **topics)
 {
     size_t n = 0;
@@ -69,7 +70,8 @@ static void check_kafka(const struct settings *s, const struct report *report)
     };
 
     for (size_t i = 0; i < s->kafka.property_count; i++)
-        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name, .value = s->kafka.properties[i].value};
+        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name,
+                                       .value = s->kafka.properties[i].value};
     kafka_inspect(&params, topics, named_topics(s, topics), report);
     free(pairs);
     free(topics);
@@ -86,7 +88,8 @@ int command_check(const struct cli *c, struct err *err)
     if (rc != 0)
         goto out;
     report_line(&report, FINDING_OK, NULL, "configuration %s", c->config);
-    server = (struct command_server){.url = settings.postgres.url, .password = settings.postgres.password};
+    server = (struct command_server){.url = settings.postgres.url,
+                                     .password = settings.postgres.password};
     outbox_inspect(&server, settings.relay.name, clock_wall_us, &report);
     check_kafka(&settings, &report);
     if (tally.wrong > 0)

@@ -37,7 +37,7 @@ static struct migrate_params migrate_params_of(const struct cli *c, const struct
     return (struct migrate_params){
         .server = {.url = c->url},
         .relay = s->relay.name,
-        .start = c->start != NULL ? c->start
+        .start = c->start != NULL                ? c->start
                  : s->relay.start == START_UNSET ? NULL
                                                  : start_at_name(s->relay.start),
         .doorbell = !c->no_doorbell && s->relay.wakeup == WAKEUP_DOORBELL,
@@ -49,15 +49,17 @@ static struct migrate_params migrate_params_of(const struct cli *c, const struct
     };
 }
 
-/* Whoever only wants to read the SQL need not have a configuration. What it would say is left to its default, and the
- * relay's row out: its name is not known. */
+/* Whoever only wants to read the SQL need not have a configuration. What it would say is left to
+ * its default, and the relay's row out: its name is not known. */
 static int print_without_settings(const struct cli *c, struct err *err)
 {
-    struct migrate_params params = {.doorbell = !c->no_doorbell, .bells = c->bells, .days_ahead = DAYS_AHEAD};
+    struct migrate_params params = {
+        .doorbell = !c->no_doorbell, .bells = c->bells, .days_ahead = DAYS_AHEAD};
 
     if (migrate_print(&params, stdout, err) != 0)
         return -1;
-    (void)printf("-- The relay's row is missing here, because %s does not exist: SELECT outbox.make_relay('NAME', '%s');\n",
+    (void)printf("-- The relay's row is missing here, because %s does not exist: SELECT "
+                 "outbox.make_relay('NAME', '%s');\n",
                  c->config, c->start != NULL ? c->start : "beginning");
     return 0;
 }
@@ -104,18 +106,22 @@ static int rebase(const struct cli *c, const struct settings *s, struct err *err
     int rc;
 
     (void)printf("relay %s: the position moves to %s.\n", s->relay.name, c->to);
-    (void)printf(strcmp(c->to, "now") == 0 ? "What is committed and not yet published will NOT be published.\n"
-                                           : "Every event that the table still holds is published again.\n");
+    (void)printf(strcmp(c->to, "now") == 0
+                     ? "What is committed and not yet published will NOT be published.\n"
+                     : "Every event that the table still holds is published again.\n");
     if (c->dry_run) {
         (void)printf("Nothing was changed (--dry-run).\n");
         return 0;
     }
     if (!c->yes && !confirmed())
-        return err_set(err, ERR_USAGE, "nothing was changed: say --yes, or answer yes at a terminal");
+        return err_set(err, ERR_USAGE,
+                       "nothing was changed: say --yes, or answer yes at a terminal");
     rc = admin_rebase(&server, s->relay.name, c->to, &done, err);
     if (rc == 0)
-        (void)printf("was   base %s target %s last id %lld\nis    base %s\nepoch %lld: a running relay goes on from there%s\n",
-                     str_text(&done.was.base), done.was.target.len == 0 ? "-" : str_text(&done.was.target),
+        (void)printf("was   base %s target %s last id %lld\nis    base %s\nepoch %lld: a running "
+                     "relay goes on from there%s\n",
+                     str_text(&done.was.base),
+                     done.was.target.len == 0 ? "-" : str_text(&done.was.target),
                      (long long)done.was.last_id, str_text(&done.base), (long long)done.epoch,
                      done.server_changed ? "\nthis server is now the position's own" : "");
     admin_rebase_release(&done);

@@ -1,5 +1,5 @@
-/* The commands beside `run`. Each prints its result to stdout and returns 0, or -1 with `err` filled; the kind is the exit
- * code. None of them writes anything unless its line says so. */
+/* The commands beside `run`. Each prints its result to stdout and returns 0, or -1 with `err`
+ * filled; the kind is the exit code. None of them writes anything unless its line says so. */
 #ifndef OUTBOXD_APP_COMMANDS_H
 #define OUTBOXD_APP_COMMANDS_H
 

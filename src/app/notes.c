@@ -38,8 +38,8 @@ static enum log_level level_of(enum relay_note note)
 /* What to do, for the cause's word as it stands in the trouble. */
 static const char *advice_of(const char *cause)
 {
-#define X(name, word, class, advice)                                                                                   \
-    if (strcmp(cause, word) == 0)                                                                                      \
+#define X(name, word, class, advice)                                                               \
+    if (strcmp(cause, word) == 0)                                                                  \
         return refusal_advice(REFUSAL_##name);
     REFUSALS(X)
 #undef X
@@ -68,8 +68,8 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
     static const struct trouble none;
     const struct trouble *t = trouble == NULL || !is_about_trouble(note) ? &none : trouble;
     const char *failure = is_about_failure(note) ? relay_failure(r)->text : "";
-    const char *advice =
-        note == RELAY_NOTE_LOST ? "tried again until it answers; nothing is lost" : advice_of(t->cause);
+    const char *advice = note == RELAY_NOTE_LOST ? "tried again until it answers; nothing is lost"
+                                                 : advice_of(t->cause);
     const struct log_field fields[] = {
         LOG_S("relay", n->relay_name),
         LOG_S("state", relay_state_name(relay_state(r))),
@@ -79,7 +79,8 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
         LOG_S("event_id", or_null(t->event_id)),
         LOG_S("topic", or_null(t->topic)),
         LOG_S("advice", advice),
-        n->said[note].folded > 0 ? LOG_I("repeated", n->said[note].folded) : LOG_S("repeated", NULL),
+        n->said[note].folded > 0 ? LOG_I("repeated", n->said[note].folded)
+                                 : LOG_S("repeated", NULL),
         t->row_id != 0 ? LOG_I("row_id", t->row_id) : LOG_S("row_id", NULL),
         t->attempts > 0 ? LOG_I("attempts", t->attempts) : LOG_S("attempts", NULL),
         t->next_try_ms > 0 ? LOG_I("next_try_ms", t->next_try_ms) : LOG_END,
@@ -91,12 +92,16 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
 
 void notes_totals(const struct notes *n, const struct relay_counters *c)
 {
-    log_info("totals", LOG_S("relay", n->relay_name), LOG_I("events_published", c->events_published),
-             LOG_I("bytes_published", c->bytes_published), LOG_I("duplicates_possible", c->duplicates_possible),
-             LOG_I("polls", c->polls), LOG_I("pages", c->pages), LOG_I("wakeups_notify", c->wakeups[WAKEUP_NOTIFY]),
-             LOG_I("wakeups_poll", c->wakeups[WAKEUP_POLLED]), LOG_I("wakeups_fallback", c->wakeups[WAKEUP_FALLBACK]),
+    log_info("totals", LOG_S("relay", n->relay_name),
+             LOG_I("events_published", c->events_published),
+             LOG_I("bytes_published", c->bytes_published),
+             LOG_I("duplicates_possible", c->duplicates_possible), LOG_I("polls", c->polls),
+             LOG_I("pages", c->pages), LOG_I("wakeups_notify", c->wakeups[WAKEUP_NOTIFY]),
+             LOG_I("wakeups_poll", c->wakeups[WAKEUP_POLLED]),
+             LOG_I("wakeups_fallback", c->wakeups[WAKEUP_FALLBACK]),
              LOG_I("wakeups_backlog", c->wakeups[WAKEUP_BACKLOG]), LOG_I("stores", c->stores),
-             LOG_I("takeovers", c->takeovers), LOG_I("recoveries", c->recoveries), LOG_I("reconnects", c->reconnects));
+             LOG_I("takeovers", c->takeovers), LOG_I("recoveries", c->recoveries),
+             LOG_I("reconnects", c->reconnects));
 }
 
 /* Postgres that is back ends one kind of trouble, events that flow the other. */
@@ -105,16 +110,19 @@ static void forget(struct notes *n, enum relay_note note)
     for (unsigned kind = 0; kind < NOTE_KINDS; kind++) {
         bool about_publishing = is_about_trouble((enum relay_note)kind);
 
-        if ((note == RELAY_NOTE_RECOVERED && about_publishing) || (note == RELAY_NOTE_CONNECTED && !about_publishing))
+        if ((note == RELAY_NOTE_RECOVERED && about_publishing) ||
+            (note == RELAY_NOTE_CONNECTED && !about_publishing))
             n->said[kind].open = false;
     }
 }
 
-void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
-               uint64_t now_ms)
+void notes_log(struct notes *n, const struct relay *r, enum relay_note note,
+               const struct trouble *trouble, uint64_t now_ms)
 {
     struct notes_said *said = &n->said[note];
-    const char *text = is_about_failure(note) ? relay_failure(r)->text : trouble != NULL ? trouble->text : "";
+    const char *text = is_about_failure(note) ? relay_failure(r)->text
+                       : trouble != NULL      ? trouble->text
+                                              : "";
 
     if (level_of(note) < LOG_WARN) {
         forget(n, note);

@@ -1,4 +1,5 @@
-/* The relay's notes as log lines: one per change of state, none per event, repeated ones folded with a count. */
+/* The relay's notes as log lines: one per change of state, none per event, repeated ones folded
+ * with a count. */
 #ifndef OUTBOXD_APP_NOTES_H
 #define OUTBOXD_APP_NOTES_H
 
@@ -30,10 +31,10 @@ struct notes {
 
 void notes_init(struct notes *n, const char *relay_name);
 
-/* Writes the line, unless it tells of a trouble that lasts and was told less than NOTES_REPEAT_MS ago. `trouble` may be
- * NULL. */
-void notes_log(struct notes *n, const struct relay *r, enum relay_note note, const struct trouble *trouble,
-               uint64_t now_ms);
+/* Writes the line, unless it tells of a trouble that lasts and was told less than NOTES_REPEAT_MS
+ * ago. `trouble` may be NULL. */
+void notes_log(struct notes *n, const struct relay *r, enum relay_note note,
+               const struct trouble *trouble, uint64_t now_ms);
 
 /* One line with what was counted since the start; written when the relay stops. */
 void notes_totals(const struct notes *n, const struct relay_counters *c);

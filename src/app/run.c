@@ -1,7 +1,8 @@
 /* Ties the three together: outbox/ (Postgres), relay/ (the core) and kafka/, on one libevent loop.
  *
- * How it can fail: the configuration, or the pinned properties: before anything is opened. Later only what the relay itself
- * calls final (relay_failure): a foreign database, a missing schema, grants. Everything else is waited out. */
+ * How it can fail: the configuration, or the pinned properties: before anything is opened. Later
+ * only what the relay itself calls final (relay_failure): a foreign database, a missing schema,
+ * grants. Everything else is waited out. */
 #include "app/run.h"
 
 #include "app/notes.h"
@@ -33,7 +34,9 @@ struct run {
     struct notes notes;
 };
 
-/* ---- host ---------------------------------------------------------------------------------------------------------- */
+/* ---- host
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t host_now_ms(void *ctx)
 {
@@ -62,7 +65,8 @@ static void host_wake_at(void *ctx, uint64_t at_ms)
     struct run *run = ctx;
     uint64_t now = clock_now_ms();
     uint64_t wait = at_ms > now ? at_ms - now : 0;
-    struct timeval tv = {.tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000 * 1000)};
+    struct timeval tv = {.tv_sec = (time_t)(wait / 1000),
+                         .tv_usec = (suseconds_t)(wait % 1000 * 1000)};
 
     if (at_ms == 0)
         (void)evtimer_del(run->timer);
@@ -87,7 +91,8 @@ static const struct host_ops host_ops = {
     .note = host_note,
 };
 
-/* ---- answers of the source and the sink, handed to the core ---------------------------------------------------------- */
+/* ---- answers of the source and the sink, handed to the core
+ * ---------------------------------------------------------- */
 
 static void source_opened(void *ctx)
 {
@@ -179,7 +184,9 @@ static void sink_error(void *ctx, enum refusal why, const char *text)
     relay_on_sink_error(((struct run *)ctx)->relay, why, text);
 }
 
-/* ---- signals and time ------------------------------------------------------------------------------------------------ */
+/* ---- signals and time
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
@@ -214,7 +221,8 @@ static void on_reload_signal(evutil_socket_t fd, short what, void *ctx)
     relay_retry_now(run->relay);
 }
 
-/* ---- putting it together --------------------------------------------------------------------------------------------- */
+/* ---- putting it together
+ * --------------------------------------------------------------------------------------------- */
 
 static int make_source(struct run *run, struct err *err)
 {
@@ -253,7 +261,8 @@ static int make_sink(struct run *run, struct err *err)
     struct kafka_pair *pairs = xcalloc(s->kafka.property_count, sizeof pairs[0]);
 
     for (size_t i = 0; i < s->kafka.property_count; i++)
-        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name, .value = s->kafka.properties[i].value};
+        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name,
+                                       .value = s->kafka.properties[i].value};
     params.properties = pairs;
     run->sink = kafka_sink_new(&params, run->base, err);
     free(pairs);
@@ -278,8 +287,16 @@ static void make_relay(struct run *run)
         .fallback_ms = 1000,
         .quiet_ms = 30,
     };
+    struct relay_world world = {
+        .source = &outbox_source_ops,
+        .source_ctx = run->source,
+        .sink = &kafka_sink_ops,
+        .sink_ctx = run->sink,
+        .host = &host_ops,
+        .host_ctx = run,
+    };
 
-    run->relay = relay_new(&params, &outbox_source_ops, run->source, &kafka_sink_ops, run->sink, &host_ops, run);
+    run->relay = relay_new(&params, &world);
 }
 
 static int make_loop(struct run *run, struct err *err)
@@ -288,7 +305,8 @@ static int make_loop(struct run *run, struct err *err)
 
     if (config == NULL)
         return err_set(err, ERR_SOFTWARE, "cannot make an event loop");
-    /* without this, timers are only as fine as the kernel's coarse clock (4 ms), and a look every 1 ms is not */
+    /* without this, timers are only as fine as the kernel's coarse clock (4 ms), and a look every 1
+     * ms is not */
     (void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
     run->base = event_base_new_with_config(config);
     event_config_free(config);
@@ -326,8 +344,8 @@ static void run_release(struct run *run)
     settings_release(&run->settings);
 }
 
-/* Memory that is given back stays small: two arenas are enough for our thread and librdkafka's, and large buffers are
- * mapped, so that they return to the system when they are freed. */
+/* Memory that is given back stays small: two arenas are enough for our thread and librdkafka's, and
+ * large buffers are mapped, so that they return to the system when they are freed. */
 static void limit_malloc(void)
 {
     (void)mallopt(M_ARENA_MAX, 2);

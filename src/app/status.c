@@ -1,4 +1,5 @@
-/* `outboxd status`: reads the database only, so that it works beside a dead relay. First line: is it well? */
+/* `outboxd status`: reads the database only, so that it works beside a dead relay. First line: is
+ * it well? */
 #include "app/commands.h"
 
 #include "app/settings.h"
@@ -30,8 +31,8 @@ static const char *age_text(double seconds, char *out, size_t size)
 
 static enum refusal refusal_of(const char *word)
 {
-#define X(name, text, class, advice)                                                                                   \
-    if (strcmp(word, text) == 0)                                                                                       \
+#define X(name, text, class, advice)                                                               \
+    if (strcmp(word, text) == 0)                                                                   \
         return REFUSAL_##name;
     REFUSALS(X)
 #undef X
@@ -63,11 +64,13 @@ static const char *what_to_do(const struct admin_status *st)
     if (st->schema_version > migrate_newest_version())
         return "use a newer outboxd: this one does not know the schema";
     if (st->foreign_server)
-        return "the position belongs to another server (restored dump?): `outboxd rebase` accepts this one";
+        return "the position belongs to another server (restored dump?): `outboxd rebase` accepts "
+               "this one";
     if (st->trouble.cause[0] != '\0')
         return refusal_advice(refusal_of(st->trouble.cause));
     if (!st->leading)
-        return "start `outboxd run`; if it does not stay up or does not lead, `outboxd check` and its log say why";
+        return "start `outboxd run`; if it does not stay up or does not lead, `outboxd check` and "
+               "its log say why";
     return "";
 }
 
@@ -80,8 +83,9 @@ static void print_lease(const struct admin_status *st)
                      st->instance.len > 0 ? ", last: " : "", str_text(&st->instance));
         return;
     }
-    (void)printf("  leader       %s, epoch %lld, renewed %s ago (ttl %d s)%s\n", str_text(&st->instance),
-                 (long long)st->epoch, age_text(st->renewed_s, age, sizeof age), st->ttl_ms / 1000,
+    (void)printf("  leader       %s, epoch %lld, renewed %s ago (ttl %d s)%s\n",
+                 str_text(&st->instance), (long long)st->epoch,
+                 age_text(st->renewed_s, age, sizeof age), st->ttl_ms / 1000,
                  st->leading ? "" : ", EXPIRED");
 }
 
@@ -101,7 +105,8 @@ static void print_trouble(const struct admin_status *st)
     if (t->attempts > 0)
         (void)printf("  attempts     %u\n", t->attempts);
     if (t->next_try_ms > 0)
-        (void)printf("  next try     in %s\n", age_text((double)t->next_try_ms / 1000, age, sizeof age));
+        (void)printf("  next try     in %s\n",
+                     age_text((double)t->next_try_ms / 1000, age, sizeof age));
 }
 
 static void print_text(const char *relay, const struct admin_status *st)
@@ -110,15 +115,18 @@ static void print_text(const char *relay, const struct admin_status *st)
 
     (void)printf("relay %s: %s\n", relay, verdict(st));
     print_lease(st);
-    (void)printf("  unsent       %s%lld events", st->unsent_estimated ? "about " : "", (long long)st->unsent_events);
+    (void)printf("  unsent       %s%lld events", st->unsent_estimated ? "about " : "",
+                 (long long)st->unsent_events);
     if (st->unsent_events > 0 && st->oldest_unsent_s >= 0)
         (void)printf(", the oldest %s old", age_text(st->oldest_unsent_s, age, sizeof age));
     (void)printf("\n  position     base %s", str_text(&st->position.base));
     if (st->position.target.len > 0)
-        (void)printf(", target %s, last id %lld", str_text(&st->position.target), (long long)st->position.last_id);
+        (void)printf(", target %s, last id %lld", str_text(&st->position.target),
+                     (long long)st->position.last_id);
     (void)printf("; stored %s ago\n", age_text(st->stored_s, age, sizeof age));
     print_trouble(st);
-    (void)printf("  schema       version %d, doorbell %s\n", st->schema_version, st->bells > 0 ? "installed" : "absent");
+    (void)printf("  schema       version %d, doorbell %s\n", st->schema_version,
+                 st->bells > 0 ? "installed" : "absent");
     if (what_to_do(st)[0] != '\0')
         (void)printf("  what to do   %s\n", what_to_do(st));
 }
@@ -129,22 +137,25 @@ static json_t *trouble_json(const struct admin_status *st)
 
     if (t->cause[0] == '\0')
         return json_null();
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:f}", "cause", t->cause, "text", t->text, "topic",
-                     t->topic, "event_id", t->event_id, "row_id", (json_int_t)t->row_id, "attempts", (int)t->attempts,
-                     "next_try_ms", (int)t->next_try_ms, "halted", (int)t->halted, "since_seconds", st->trouble_s);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:f}", "cause", t->cause, "text",
+                     t->text, "topic", t->topic, "event_id", t->event_id, "row_id",
+                     (json_int_t)t->row_id, "attempts", (int)t->attempts, "next_try_ms",
+                     (int)t->next_try_ms, "halted", (int)t->halted, "since_seconds", st->trouble_s);
 }
 
 static int print_json(const char *relay, const struct admin_status *st, struct err *err)
 {
     json_t *doc = json_pack(
-        "{s:s, s:s, s:s, s:{s:b, s:s, s:s, s:I, s:f, s:i}, s:{s:I, s:b, s:f}, s:{s:s, s:s, s:I, s:f}, s:o, s:{s:i, s:i}}",
-        "relay", relay, "verdict", verdict(st), "what_to_do", what_to_do(st), "lease", "leading", (int)st->leading,
-        "instance", str_text(&st->instance), "holder", st->holder, "epoch", (json_int_t)st->epoch, "renewed_seconds",
-        st->renewed_s, "ttl_ms", st->ttl_ms, "unsent", "events", (json_int_t)st->unsent_events, "estimated",
-        (int)st->unsent_estimated, "oldest_seconds", st->oldest_unsent_s, "position", "base",
-        str_text(&st->position.base), "target", str_text(&st->position.target), "last_id",
-        (json_int_t)st->position.last_id, "stored_seconds", st->stored_s, "trouble", trouble_json(st), "schema",
-        "version", st->schema_version, "bells", st->bells);
+        "{s:s, s:s, s:s, s:{s:b, s:s, s:s, s:I, s:f, s:i}, s:{s:I, s:b, s:f}, s:{s:s, s:s, s:I, "
+        "s:f}, s:o, s:{s:i, s:i}}",
+        "relay", relay, "verdict", verdict(st), "what_to_do", what_to_do(st), "lease", "leading",
+        (int)st->leading, "instance", str_text(&st->instance), "holder", st->holder, "epoch",
+        (json_int_t)st->epoch, "renewed_seconds", st->renewed_s, "ttl_ms", st->ttl_ms, "unsent",
+        "events", (json_int_t)st->unsent_events, "estimated", (int)st->unsent_estimated,
+        "oldest_seconds", st->oldest_unsent_s, "position", "base", str_text(&st->position.base),
+        "target", str_text(&st->position.target), "last_id", (json_int_t)st->position.last_id,
+        "stored_seconds", st->stored_s, "trouble", trouble_json(st), "schema", "version",
+        st->schema_version, "bells", st->bells);
     int rc = doc == NULL ? -1 : json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 
     json_decref(doc);
@@ -163,7 +174,8 @@ int command_status(const struct cli *c, struct err *err)
 
     if (rc != 0)
         goto out;
-    server = (struct command_server){.url = settings.postgres.url, .password = settings.postgres.password};
+    server = (struct command_server){.url = settings.postgres.url,
+                                     .password = settings.postgres.password};
     rc = admin_status(&server, settings.relay.name, &st, err);
     if (rc != 0)
         goto out;

@@ -32,8 +32,9 @@ void clock_format_ms(int64_t wall_us, char *out)
     struct tm tm = {0};
 
     (void)gmtime_r(&seconds, &tm);
-    (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)tm.tm_year % 8100U + 1900U,
-                   (unsigned)tm.tm_mon % 12U + 1U, (unsigned)tm.tm_mday % 32U, (unsigned)tm.tm_hour % 24U,
+    (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+                   (unsigned)tm.tm_year % 8100U + 1900U, (unsigned)tm.tm_mon % 12U + 1U,
+                   (unsigned)tm.tm_mday % 32U, (unsigned)tm.tm_hour % 24U,
                    (unsigned)tm.tm_min % 60U, (unsigned)tm.tm_sec % 61U,
                    (unsigned)(wall_us / 1000 % 1000) % 1000U);
 }

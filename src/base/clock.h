@@ -4,12 +4,13 @@
 
 #include <stdint.h>
 
-/* Milliseconds and microseconds of CLOCK_BOOTTIME: never goes back, and counts while the machine sleeps, so that a
- * lease cannot outlive a suspend. */
+/* Milliseconds and microseconds of CLOCK_BOOTTIME: never goes back, and counts while the machine
+ * sleeps, so that a lease cannot outlive a suspend. */
 uint64_t clock_now_ms(void);
 uint64_t clock_now_us(void);
 
-/* Microseconds since 1970 by the wall clock: for latencies against the database's clock and for log lines. */
+/* Microseconds since 1970 by the wall clock: for latencies against the database's clock and for log
+ * lines. */
 int64_t clock_wall_us(void);
 
 /* "2026-01-31T12:00:00.123Z" into `out`, which holds at least CLOCK_RFC3339_SIZE bytes. */

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Servers end their messages with a newline, and some put several lines into one message. A log line is one line. */
+/* Servers end their messages with a newline, and some put several lines into one message. A log
+ * line is one line. */
 static void fold_lines(char *text)
 {
     size_t len = strlen(text);
@@ -16,7 +17,8 @@ static void fold_lines(char *text)
             *p = ' ';
 }
 
-/* A text that was cut may end within a UTF-8 character, and half of one would spoil the log line. */
+/* A text that was cut may end within a UTF-8 character, and half of one would spoil the log line.
+ */
 static void drop_half_character(char *text)
 {
     size_t len = strlen(text);

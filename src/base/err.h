@@ -1,14 +1,14 @@
 /* Errors: one struct that tells the story, filled where it happens and wrapped on the way up.
  *
- * A fallible function returns 0, or -1 with the struct filled. The kind decides what the process does
- * about it (and its exit code, which follows sysexits.h); the text is for the person who reads the log.
- * An error is logged once, at the top. Texts never hold secrets or payloads. */
+ * A fallible function returns 0, or -1 with the struct filled. The kind decides what the process
+ * does about it (and its exit code, which follows sysexits.h); the text is for the person who reads
+ * the log. An error is logged once, at the top. Texts never hold secrets or payloads. */
 #ifndef OUTBOXD_BASE_ERR_H
 #define OUTBOXD_BASE_ERR_H
 
-#define NODISCARD           __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)   __attribute__((format(printf, f, a)))
-#define ARRAY_LEN(a)        (sizeof(a) / sizeof((a)[0]))
+#define NODISCARD         __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
 enum err_kind {
     ERR_NONE = 0,
@@ -16,7 +16,8 @@ enum err_kind {
     ERR_UNAVAILABLE = 69, /* a server does not answer or refuses; waiting may help */
     ERR_SOFTWARE = 70,    /* a defect, or the machine is out of something we need */
     ERR_TEMPFAIL = 75,    /* try again: someone else is at it, or it was interrupted */
-    ERR_CONFIG = 78,      /* only a person can repair it: configuration, grants, schema, a foreign database */
+    ERR_CONFIG =
+        78, /* only a person can repair it: configuration, grants, schema, a foreign database */
 };
 
 struct err {

@@ -36,8 +36,9 @@ bool log_enabled(enum log_level level)
     return level >= threshold && level < LOG_SILENT;
 }
 
-/* logfmt needs quotes as soon as a value has a blank, a quote or an equals sign, or nothing at all; a control character
- * is escaped between them, so that no text from outside can steer a terminal. */
+/* logfmt needs quotes as soon as a value has a blank, a quote or an equals sign, or nothing at all;
+ * a control character is escaped between them, so that no text from outside can steer a terminal.
+ */
 static bool is_plain(const char *value)
 {
     for (const char *p = value; *p != '\0'; p++)
@@ -78,7 +79,8 @@ static void put_field(struct str *line, const struct log_field *f)
 
 void log_emit(enum log_level level, const char *msg, const struct log_field *fields)
 {
-    static struct str line; /* one thread of ours; reused so that logging does not allocate for ever */
+    static struct str
+        line; /* one thread of ours; reused so that logging does not allocate for ever */
     char when[CLOCK_RFC3339_SIZE];
     ssize_t written;
 
@@ -86,8 +88,8 @@ void log_emit(enum log_level level, const char *msg, const struct log_field *fie
         return;
     clock_format_ms(clock_wall_us(), when);
     str_reset(&line);
-    str_printf(&line, style == LOG_JSON ? "{\"time\":\"%s\",\"level\":\"%s\"" : "time=%s level=%s", when,
-               level_name(level));
+    str_printf(&line, style == LOG_JSON ? "{\"time\":\"%s\",\"level\":\"%s\"" : "time=%s level=%s",
+               when, level_name(level));
     put_key(&line, "msg");
     put_value(&line, msg);
     for (; fields->type != LOG_TYPE_END; fields++)

@@ -1,5 +1,6 @@
-/* Log lines: a message that never changes, and typed fields. One line each, to stderr, as logfmt or JSON, times in
- * RFC 3339 UTC. Fields never hold payloads or secrets; keys can be personal data and are shown at debug only.
+/* Log lines: a message that never changes, and typed fields. One line each, to stderr, as logfmt or
+ * JSON, times in RFC 3339 UTC. Fields never hold payloads or secrets; keys can be personal data and
+ * are shown at debug only.
  *
  *   log_info("lease taken", LOG_I("epoch", 7), LOG_S("instance", name));
  *   log_info("stopped", LOG_END); */
@@ -20,11 +21,12 @@ struct log_field {
     int64_t i;
 };
 
-#define LOG_S(k, v) ((struct log_field){LOG_TYPE_STR, (k), (v), 0}) /* a NULL value leaves the field out */
+#define LOG_S(k, v)                                                                                \
+    ((struct log_field){LOG_TYPE_STR, (k), (v), 0}) /* a NULL value leaves the field out */
 #define LOG_I(k, v) ((struct log_field){LOG_TYPE_INT, (k), NULL, (int64_t)(v)})
 #define LOG_END     ((struct log_field){LOG_TYPE_END, NULL, NULL, 0})
 
-#define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, LOG_END})
+#define LOG_FIELDS(...)     ((const struct log_field[]){__VA_ARGS__, LOG_END})
 #define log_debug(msg, ...) log_emit(LOG_DEBUG, msg, LOG_FIELDS(__VA_ARGS__))
 #define log_info(msg, ...)  log_emit(LOG_INFO, msg, LOG_FIELDS(__VA_ARGS__))
 #define log_warn(msg, ...)  log_emit(LOG_WARN, msg, LOG_FIELDS(__VA_ARGS__))
@@ -33,8 +35,8 @@ struct log_field {
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 
-/* Writes the line with one write(2), so that lines of several processes on one stderr do not mix; a failed write is
- * ignored. `fields` ends with LOG_END. */
+/* Writes the line with one write(2), so that lines of several processes on one stderr do not mix; a
+ * failed write is ignored. `fields` ends with LOG_END. */
 void log_emit(enum log_level level, const char *msg, const struct log_field *fields);
 
 #endif

@@ -3,7 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void report_line(const struct report *r, enum finding finding, const char *way_out, const char *fmt, ...)
+void report_line(const struct report *r, enum finding finding, const char *way_out, const char *fmt,
+                 ...)
 {
     char what[512];
     va_list ap;

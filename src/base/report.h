@@ -1,5 +1,5 @@
-/* A report of `outboxd check`: one line per thing looked at, with the way out where it is wrong. The folders that look fill
- * it; app/ prints it. */
+/* A report of `outboxd check`: one line per thing looked at, with the way out where it is wrong.
+ * The folders that look fill it; app/ prints it. */
 #ifndef OUTBOXD_BASE_REPORT_H
 #define OUTBOXD_BASE_REPORT_H
 
@@ -14,12 +14,13 @@ enum finding {
 
 struct report {
     void *ctx;
-    /* `way_out` is the exact statement or setting that mends it, NULL when there is nothing to mend. */
+    /* `way_out` is the exact statement or setting that mends it, NULL when there is nothing to
+     * mend. */
     void (*line)(void *ctx, enum finding finding, const char *what, const char *way_out);
 };
 
 /* Calls report->line with a formatted text. */
-void report_line(const struct report *r, enum finding finding, const char *way_out, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
+void report_line(const struct report *r, enum finding finding, const char *way_out, const char *fmt,
+                 ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -51,7 +51,8 @@ void str_reserve(struct str *s, size_t extra)
 
 void str_put(struct str *s, const void *data, size_t len)
 {
-    if (s->cap - s->len <= len) /* room for the NUL too; checked here because the call would cost more than the copy */
+    if (s->cap - s->len <=
+        len) /* room for the NUL too; checked here because the call would cost more than the copy */
         str_reserve(s, len);
     if (len > 0)
         memcpy(s->data + s->len, data, len);

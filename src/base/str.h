@@ -1,7 +1,8 @@
 /* Growing strings, and slices of memory that somebody else owns.
  *
- * A struct str is embedded and reused: str_reset keeps the memory, so that the hot path does not allocate once the
- * buffer has found its size. Running out of memory ends the process (xmalloc): a relay that stops loses nothing. */
+ * A struct str is embedded and reused: str_reset keeps the memory, so that the hot path does not
+ * allocate once the buffer has found its size. Running out of memory ends the process (xmalloc): a
+ * relay that stops loses nothing. */
 #ifndef OUTBOXD_BASE_STR_H
 #define OUTBOXD_BASE_STR_H
 
@@ -12,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory borrowed from its owner; ptr == NULL means SQL NULL or "absent", which differs from an empty slice. */
+/* Memory borrowed from its owner; ptr == NULL means SQL NULL or "absent", which differs from an
+ * empty slice. */
 struct slice {
     const char *ptr;
     size_t len;
@@ -46,8 +48,8 @@ void str_copy(struct str *to, const struct str *from);
 const char *str_text(const struct str *s); /* "" before the first write */
 struct slice str_slice(const struct str *s);
 
-/* The text as a JSON string, with its quotes: control characters, quote and backslash escaped (RFC 8259). The bytes
- * must be UTF-8, which Postgres guarantees for client_encoding UTF8. */
+/* The text as a JSON string, with its quotes: control characters, quote and backslash escaped (RFC
+ * 8259). The bytes must be UTF-8, which Postgres guarantees for client_encoding UTF8. */
 void str_put_json(struct str *s, struct slice text);
 
 /* Allocation that cannot fail: on exhaustion one line to stderr, then abort(). */

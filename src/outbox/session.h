@@ -53,6 +53,10 @@ struct session_query {
     /* One message of COPY data, lent for the call. false: hold it, it is offered again after
      * session_resume. */
     bool (*row)(void *ctx, struct slice data);
+    /* For `text` without COPY: the server refused the statement, with a SQLSTATE and a text lent
+     * for the call. Its transaction is rolled back, `done` follows, and the session goes on. NULL:
+     * it breaks. An error that ends the session breaks it all the same. */
+    void (*refused)(void *ctx, const char *sqlstate, const char *text);
     /* The query is through and its transaction has ended. */
     void (*done)(void *ctx);
     void *ctx;

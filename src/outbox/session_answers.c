@@ -8,6 +8,14 @@
 #define ROWS_PER_TURN 500U /* then the loop serves others */
 #define TLS_READS     4    /* so many reads empty the largest TLS record */
 
+/* An error that leaves the session as it was. */
+static bool ends_only_the_statement(const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return severity != NULL && strcmp(severity, "ERROR") == 0;
+}
+
 static void query_failed(struct session *s, const PGresult *result)
 {
     const struct request *r = &s->queue[s->first];
@@ -23,6 +31,10 @@ static void query_failed(struct session *s, const PGresult *result)
     }
     if (sqlstate == NULL)
         sqlstate = "unknown";
+    if (r->q.refused != NULL && r->is_text && ends_only_the_statement(result)) {
+        r->q.refused(r->q.ctx, sqlstate, text);
+        return;
+    }
     (void)err_set(&err, ERR_UNAVAILABLE, "query %s: %s (SQLSTATE %s)%s", r->q.name, text, sqlstate,
                   strcmp(sqlstate, "25006") == 0 ? ": waiting for a primary" : "");
     session_fail(s, &err);

@@ -8,6 +8,7 @@
 #include "outbox/source.h"
 
 #include "outbox/checks.h"
+#include "outbox/days.h"
 #include "outbox/doorbell.h"
 #include "outbox/progress.h"
 #include "outbox/reader.h"
@@ -15,6 +16,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Days are seven ahead, so nothing is urgent: the relay comes first after opening, and who holds a
+ * table now may be through in a while. */
+#define DAYS_FIRST_MS 1000U
+#define DAYS_EVERY_MS 3600000U
+#define DAYS_RETRY_MS 300000U
 
 enum { READ, CONTROL, BELL, SESSIONS };
 
@@ -40,6 +47,7 @@ struct outbox_source {
     struct progress *progress;
     struct doorbell *doorbell;
     struct checks *checks;
+    struct days *days;
 };
 
 static void source_close(void *ctx)
@@ -53,6 +61,7 @@ static void source_close(void *ctx)
     reader_forget(s->reader);
     progress_forget(s->progress);
     doorbell_forget(s->doorbell);
+    days_forget(s->days);
     s->checking = false;
     s->ready = 0;
 }
@@ -76,6 +85,7 @@ static void checks_passed(void *ctx)
 
     s->was_open = true;
     s->checking = false;
+    days_start(s->days);
     s->events->opened(s->ctx);
 }
 
@@ -272,6 +282,13 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
                                                    .doorbell = params->doorbell,
                                                    .passed = checks_passed,
                                                    .ctx = s});
+    s->days = days_new(&(struct days_params){.base = base,
+                                             .session = s->legs[CONTROL].session,
+                                             .lease_ttl_ms = params->lease_ttl_ms,
+                                             .timeout_ms = params->statement_timeout_ms,
+                                             .first_ms = DAYS_FIRST_MS,
+                                             .every_ms = DAYS_EVERY_MS,
+                                             .retry_ms = DAYS_RETRY_MS});
     return s;
 }
 
@@ -284,6 +301,7 @@ void outbox_source_free(struct outbox_source *s)
     progress_free(s->progress);
     doorbell_free(s->doorbell);
     checks_free(s->checks);
+    days_free(s->days);
     for (int i = 0; i < SESSIONS; i++)
         session_free(s->legs[i].session);
     free(s->relay);

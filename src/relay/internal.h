@@ -12,20 +12,23 @@
 #include "relay/relay.h"
 #include "relay/window.h"
 
-#define POLL_ROWS       500U           /* a look returns at most so many events ... */
-#define POLL_BYTES      (1024U * 1024U) /* ... and so many bytes of payload; more is a backlog, read by pages */
-#define PAGE_ROWS       10000U
-#define POLL_FIRST_MS   1U
-#define POLL_ACTIVE_MS  4U    /* the longest pause between two looks until the bell is armed */
-#define ARM_RETRY_MS    20U   /* a writer holds the bell: try again after this */
-#define HOLD_MS         250U  /* a row held longer lets go of the page: the server should not keep a snapshot for us */
+#define POLL_ROWS 500U /* a look returns at most so many events ... */
+#define POLL_BYTES                                                                                 \
+    (1024U * 1024U) /* ... and so many bytes of payload; more is a backlog, read by pages */
+#define PAGE_ROWS      10000U
+#define POLL_FIRST_MS  1U
+#define POLL_ACTIVE_MS 4U  /* the longest pause between two looks until the bell is armed */
+#define ARM_RETRY_MS   20U /* a writer holds the bell: try again after this */
+#define HOLD_MS                                                                                    \
+    250U /* a row held longer lets go of the page: the server should not keep a snapshot for us */
 #define DRAIN_REPORTS_MS 5000U /* after a refusal, wait so long for the other reports */
-#define HALT_RETRY_MS   30000U
-#define RETRY_FIRST_MS  100U
-#define RETRY_MAX_MS    30000U
-#define REOPEN_FIRST_MS 50U
-#define REOPEN_MAX_MS   5000U
-#define DIAGNOSE_MS     1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */
+#define HALT_RETRY_MS    30000U
+#define RETRY_FIRST_MS   100U
+#define RETRY_MAX_MS     30000U
+#define REOPEN_FIRST_MS  50U
+#define REOPEN_MAX_MS    5000U
+#define DIAGNOSE_MS                                                                                \
+    1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */
 #define DIAGNOSE_AGAIN_MS 5000U
 
 /* Inside LEADING: may events be fed to the sink? */
@@ -47,22 +50,23 @@ enum bell {
 };
 
 struct reading {
-    enum fetch fetch;      /* the request that is out */
-    bool discard;          /* its rows are no longer wanted */
-    bool held;             /* a row was answered with ROW_HOLD */
+    enum fetch fetch; /* the request that is out */
+    bool discard;     /* its rows are no longer wanted */
+    bool held;        /* a row was answered with ROW_HOLD */
     uint64_t held_since;
-    bool blocked;          /* an opener or a full queue is in the way: nothing to do before the next report */
-    bool complete;         /* FETCH_POLL: the rows are the whole batch */
-    uint32_t taken;        /* rows of the present fetch that went into the window */
-    uint32_t page_rows;    /* what was asked for */
-    struct str snapshot;   /* of the present poll */
-    bool probed;           /* the open batch has been probed */
+    bool
+        blocked; /* an opener or a full queue is in the way: nothing to do before the next report */
+    bool complete;       /* FETCH_POLL: the rows are the whole batch */
+    uint32_t taken;      /* rows of the present fetch that went into the window */
+    uint32_t page_rows;  /* what was asked for */
+    struct str snapshot; /* of the present poll */
+    bool probed;         /* the open batch has been probed */
     bool many_new;
     int64_t new_from;
-    uint32_t mean_bytes;   /* of a message, smoothed: turns bytes into rows */
+    uint32_t mean_bytes; /* of a message, smoothed: turns bytes into rows */
     enum wakeup_cause cause;
     bool cause_counted;
-    uint64_t due;          /* the next look */
+    uint64_t due; /* the next look */
     uint32_t pause_ms;
     uint64_t last_event;
     enum bell bell;
@@ -70,10 +74,11 @@ struct reading {
 };
 
 struct leasing {
-    bool request_out;     /* take or look */
+    bool request_out; /* take or look */
     uint64_t sent_at;
-    bool first_look;      /* the first of this process: an earlier life of the same instance may be succeeded at once */
-    bool was_ours;        /* we held it when the sessions were closed */
+    bool first_look; /* the first of this process: an earlier life of the same instance may be
+                        succeeded at once */
+    bool was_ours;   /* we held it when the sessions were closed */
     bool seen;
     int64_t seen_epoch;
     int64_t seen_beat;
@@ -81,7 +86,7 @@ struct leasing {
     uint64_t look_due;
     int64_t epoch;
     uint32_t bell;
-    uint64_t deadline;    /* ours until here, by our own clock */
+    uint64_t deadline; /* ours until here, by our own clock */
     bool renew_out;
     uint64_t renew_sent;
     uint64_t renew_due;
@@ -90,9 +95,9 @@ struct leasing {
 
 struct storing {
     bool out;
-    bool refused;         /* while draining: the epoch is no longer ours */
+    bool refused; /* while draining: the epoch is no longer ours */
     uint64_t sent_at;
-    uint64_t settled;     /* what is being stored */
+    uint64_t settled; /* what is being stored */
     uint64_t version;
     uint64_t dirty_since; /* 0: clean */
     uint32_t last_took_ms;
@@ -101,17 +106,17 @@ struct storing {
 
 struct recovering {
     enum feed feed;
-    uint64_t deadline;     /* FEED_RECOVER */
-    bool reset_failed;     /* no producer could be made; tried again at the deadline */
+    uint64_t deadline; /* FEED_RECOVER */
+    bool reset_failed; /* no producer could be made; tried again at the deadline */
     enum refusal cause;
-    bool culprit_known;    /* the message was alone in flight: it is to blame */
-    uint64_t retry_at;     /* FEED_PAUSE, FEED_HALT */
-    uint32_t attempts;     /* since the settled prefix last moved */
-    uint32_t careful;      /* so many entries go one by one, to find the culprit of a refused batch */
-    uint64_t progress_at;  /* last ack, or the first send into an empty flight */
+    bool culprit_known; /* the message was alone in flight: it is to blame */
+    uint64_t retry_at;  /* FEED_PAUSE, FEED_HALT */
+    uint32_t attempts;  /* since the settled prefix last moved */
+    uint32_t careful;   /* so many entries go one by one, to find the culprit of a refused batch */
+    uint64_t progress_at; /* last ack, or the first send into an empty flight */
     uint64_t diagnose_due;
     bool stalled;
-    bool trouble_dirty;    /* not told to the database yet */
+    bool trouble_dirty; /* not told to the database yet */
     uint64_t tell_due;
     struct trouble trouble;
 };
@@ -132,7 +137,7 @@ struct relay {
     bool stopping;
     uint64_t stop_deadline; /* drain no longer than this */
     bool release_out;
-    bool in_op; /* an op is running: it may not call back */
+    bool in_op;       /* an op is running: it may not call back */
     bool pump_wanted; /* reports came since the last relay_pump */
     uint64_t now;     /* of this turn */
     int64_t wall_us;  /* the same by the wall clock; asked once for each value of `now` */
@@ -150,11 +155,11 @@ struct relay {
 };
 
 /* Every op goes through this, so that an op that calls back is caught. */
-#define RELAY_OP(r, call)                                                                                              \
-    do {                                                                                                               \
-        (r)->in_op = true;                                                                                             \
-        (call);                                                                                                        \
-        (r)->in_op = false;                                                                                            \
+#define RELAY_OP(r, call)                                                                          \
+    do {                                                                                           \
+        (r)->in_op = true;                                                                         \
+        (call);                                                                                    \
+        (r)->in_op = false;                                                                        \
     } while (0)
 
 /* Asked once at the top of each turn (relay_enter): a row costs one look at the clock, not five. */
@@ -164,10 +169,11 @@ static inline uint64_t relay_now(const struct relay *r)
 }
 
 /* relay.c */
-/* At the top of every relay_on_...: looks at the clock, and asserts that no op is running. Again after an op that may have
- * taken its time. */
+/* At the top of every relay_on_...: looks at the clock, and asserts that no op is running. Again
+ * after an op that may have taken its time. */
 void relay_enter(struct relay *r);
-void relay_pump(struct relay *r);  /* does everything that is due; at the end of every relay_on_... but on_row */
+void relay_pump(
+    struct relay *r); /* does everything that is due; at the end of every relay_on_... but on_row */
 void relay_due(struct relay *r, uint64_t at_ms); /* wake me then at the latest */
 void relay_note(struct relay *r, enum relay_note note);
 /* Closes the sessions, forgets everything, and opens them again after delay_ms. */

@@ -1,9 +1,10 @@
 /* The lease and the stored position.
  *
- * A holder renews every ttl/3 and stops by its own deadline, counted from BEFORE the renewal was sent. A standby takes
- * over when epoch and beat have not changed for a whole ttl by its own clock. Neither looks at wall clocks. Split brain is
- * survivable all the same (design: each stream starts at or before what is settled, and moves the position only if the
- * epoch is still its own), the lease only makes it rare. */
+ * A holder renews every ttl/3 and stops by its own deadline, counted from BEFORE the renewal was
+ * sent. A standby takes over when epoch and beat have not changed for a whole ttl by its own clock.
+ * Neither looks at wall clocks. Split brain is survivable all the same (design: each stream starts
+ * at or before what is settled, and moves the position only if the epoch is still its own), the
+ * lease only makes it rare. */
 #include "relay/internal.h"
 
 #include "relay/pacing.h"
@@ -135,7 +136,8 @@ void lease_pump(struct relay *r)
     }
     if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
         return;
-    /* While draining nothing new is sent, and the last store and the release check for themselves whose lease it is. */
+    /* While draining nothing new is sent, and the last store and the release check for themselves
+     * whose lease it is. */
     if (now >= l->deadline && r->state == RELAY_LEADING) {
         relay_note(r, RELAY_NOTE_LEASE_EXPIRED);
         relay_fall_back(r, 0);
@@ -155,7 +157,8 @@ void lease_pump(struct relay *r)
     relay_due(r, l->renew_due);
 }
 
-/* ---- the stored position ------------------------------------------------------------------------------------------ */
+/* ---- the stored position
+ * ------------------------------------------------------------------------------------------ */
 
 static void store(struct relay *r, bool synchronously)
 {
@@ -205,7 +208,8 @@ void relay_on_stored(struct relay *r, bool still_ours)
         s->dirty_since = 0;
         window_mark_stored(&r->window, s->settled, s->version);
     } else if (r->state == RELAY_DRAINING) {
-        s->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still be ours to release */
+        s->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
+                              be ours to release */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
         relay_fall_back(r, 0);
@@ -213,9 +217,12 @@ void relay_on_stored(struct relay *r, bool still_ours)
     relay_pump(r);
 }
 
-/* ---- stopping ------------------------------------------------------------------------------------------------------ */
+/* ---- stopping
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-/* DRAINING: acks until half of the time is over, then the settled prefix is stored and the lease released. */
+/* DRAINING: acks until half of the time is over, then the settled prefix is stored and the lease
+ * released. */
 void lease_drain(struct relay *r)
 {
     uint64_t patience = r->stop_deadline - r->params.shutdown_timeout_ms / 2;

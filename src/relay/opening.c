@@ -78,8 +78,8 @@ void topics_close_all(struct topics *t)
         topics_set_count(t, i, 0);
 }
 
-enum permit topics_permit(struct topics *t, uint32_t topic, int32_t known, struct slice key, uint64_t now_ms,
-                          int32_t *partition)
+enum permit topics_permit(struct topics *t, uint32_t topic, int32_t known, struct slice key,
+                          uint64_t now_ms, int32_t *partition)
 {
     struct topic *tp = &t->list[topic];
     struct partition *p;
@@ -115,7 +115,8 @@ void topics_sent(struct topics *t, uint32_t topic, int32_t partition, uint64_t s
     }
 }
 
-void topics_acked(struct topics *t, uint32_t topic, int32_t partition, uint64_t seq, uint64_t now_ms)
+void topics_acked(struct topics *t, uint32_t topic, int32_t partition, uint64_t seq,
+                  uint64_t now_ms)
 {
     struct topic *tp = &t->list[topic];
     struct partition *p;

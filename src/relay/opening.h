@@ -1,9 +1,10 @@
 /* Topics, and the opening of their partitions.
  *
- * Brokers accept ANY first sequence number from a producer id that they have no state for. A fresh producer that sends
- * {1, 2 = refused} and then {3, 4} therefore gets 3 and 4 accepted in front of 1 (reproduced on Kafka 4.1; KAFKA-15591).
- * So a partition is opened: one message alone, and the others only when it is acknowledged. The same after an hour
- * without an ack, when the broker may have forgotten the producer. */
+ * Brokers accept ANY first sequence number from a producer id that they have no state for. A fresh
+ * producer that sends {1, 2 = refused} and then {3, 4} therefore gets 3 and 4 accepted in front of
+ * 1 (reproduced on Kafka 4.1; KAFKA-15591). So a partition is opened: one message alone, and the
+ * others only when it is acknowledged. The same after an hour without an ack, when the broker may
+ * have forgotten the producer. */
 #ifndef OUTBOXD_RELAY_OPENING_H
 #define OUTBOXD_RELAY_OPENING_H
 
@@ -47,11 +48,13 @@ enum permit {
     PERMIT_GREW, /* the count has changed: empty the window, then topics_set_count */
 };
 
-/* May a message with this key be sent now? `known` is the count that the producer sees (0: none yet). */
-enum permit topics_permit(struct topics *t, uint32_t topic, int32_t known, struct slice key, uint64_t now_ms,
-                          int32_t *partition);
+/* May a message with this key be sent now? `known` is the count that the producer sees (0: none
+ * yet). */
+enum permit topics_permit(struct topics *t, uint32_t topic, int32_t known, struct slice key,
+                          uint64_t now_ms, int32_t *partition);
 void topics_sent(struct topics *t, uint32_t topic, int32_t partition, uint64_t seq);
-void topics_acked(struct topics *t, uint32_t topic, int32_t partition, uint64_t seq, uint64_t now_ms);
+void topics_acked(struct topics *t, uint32_t topic, int32_t partition, uint64_t seq,
+                  uint64_t now_ms);
 /* Uses another partition count; every partition of the topic is closed then. */
 void topics_set_count(struct topics *t, uint32_t topic, int32_t count);
 /* A new producer: nothing is open, no count is known. */

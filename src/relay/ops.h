@@ -1,11 +1,12 @@
-/* What the relay asks of the world. Postgres (outbox/), Kafka (kafka/) and the simulation's fakes implement the same
- * three structs of functions; app/ ties them together. The core never blocks, never asks a clock, and never allocates
- * per event.
+/* What the relay asks of the world. Postgres (outbox/), Kafka (kafka/) and the simulation's fakes
+ * implement the same three structs of functions; app/ ties them together. The core never blocks,
+ * never asks a clock, and never allocates per event.
  *
  * Rules that every implementation keeps:
- *  - an op never calls back into the relay before it has returned (the core asserts it). Answers come later, as a call
- *    of one of the relay_on_... functions of relay/relay.h;
- *  - every request gets exactly one answer, unless source->close was called in between, after which nothing comes any more;
+ *  - an op never calls back into the relay before it has returned (the core asserts it). Answers
+ * come later, as a call of one of the relay_on_... functions of relay/relay.h;
+ *  - every request gets exactly one answer, unless source->close was called in between, after which
+ * nothing comes any more;
  *  - slices and structs passed to an op are lent for the duration of the call. */
 #ifndef OUTBOXD_RELAY_OPS_H
 #define OUTBOXD_RELAY_OPS_H
@@ -18,76 +19,87 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Where reading stands (design: a pair of snapshots, not a number). Snapshots are opaque text here, as Postgres prints a
- * pg_snapshot. Everything visible in `base` is settled; the rows visible in `target` and not in `base` are the present
- * batch, read in id order; those up to last_id are settled. An empty target means that there is no present batch. */
+/* Where reading stands (design: a pair of snapshots, not a number). Snapshots are opaque text here,
+ * as Postgres prints a pg_snapshot. Everything visible in `base` is settled; the rows visible in
+ * `target` and not in `base` are the present batch, read in id order; those up to last_id are
+ * settled. An empty target means that there is no present batch. */
 struct position {
     struct str base;
     struct str target;
     int64_t last_id;
 };
 
-/* ---- the source: Postgres ---------------------------------------------------------------------------------------- */
+/* ---- the source: Postgres
+ * ---------------------------------------------------------------------------------------- */
 
 /* The relay's row as an observer sees it, and whether our attempt to take it succeeded. */
 struct lease_view {
     bool ours;          /* we hold it now; epoch and position are valid */
     bool free;          /* nobody holds it (released, or never taken) */
-    bool same_instance; /* the row's instance is ours: the holder was an earlier life of this process */
+    bool same_instance; /* the row's instance is ours: the holder was an earlier life of this
+                           process */
     int64_t epoch;
-    int64_t beat;       /* rises with every renewal: a standby watches epoch and beat for change */
-    uint32_t bell;      /* which doorbell this relay listens to */
+    int64_t beat;  /* rises with every renewal: a standby watches epoch and beat for change */
+    uint32_t bell; /* which doorbell this relay listens to */
     struct position position; /* only when ours */
 };
 
 enum take_mode {
     TAKE_IF_FREE,      /* take it only when nobody holds it */
-    TAKE_IF_UNCHANGED, /* take it if epoch and beat are still the ones given (the holder is presumed dead) */
+    TAKE_IF_UNCHANGED, /* take it if epoch and beat are still the ones given (the holder is presumed
+                          dead) */
     TAKE_OWN,          /* take it if the holder is still us: a command raised the epoch */
 };
 
 struct page_request {
     const struct position *position; /* base, target, last_id */
-    int64_t new_from; /* the new xids are read along the id from here (exclusive); only with many_new */
-    bool many_new;    /* from the probe: read the new xids along the id, else by xid */
+    int64_t
+        new_from; /* the new xids are read along the id from here (exclusive); only with many_new */
+    bool many_new; /* from the probe: read the new xids along the id, else by xid */
     uint32_t max_rows;
 };
 
 /* Written into the relay's row, for `status`. */
 struct trouble {
-    char cause[32];        /* a word of the table in relay/policy.h; "" when all is well */
+    char cause[32]; /* a word of the table in relay/policy.h; "" when all is well */
     char text[512];
     char event_id[EVENT_ID_TEXT]; /* "" when no single event is to blame */
-    int64_t row_id;        /* its id in outbox.event, or 0 */
+    int64_t row_id;               /* its id in outbox.event, or 0 */
     char topic[250];
     uint32_t attempts;
-    uint32_t next_try_ms;  /* from now; 0: not planned */
-    bool halted;           /* a person is needed */
+    uint32_t next_try_ms; /* from now; 0: not planned */
+    bool halted;          /* a person is needed */
 };
 
 struct source_ops {
-    /* Opens the sessions and checks the schema, the grants and the server. Answer: relay_on_opened or relay_on_lost. */
+    /* Opens the sessions and checks the schema, the grants and the server. Answer: relay_on_opened
+     * or relay_on_lost. */
     void (*open)(void *ctx);
-    /* Closes all sessions at once and forgets every request. No answer. Harmless when nothing is open. */
+    /* Closes all sessions at once and forgets every request. No answer. Harmless when nothing is
+     * open. */
     void (*close)(void *ctx);
 
-    /* One look at the relay's row, and with TAKE_... one attempt to take it, in ONE transaction that raises the epoch and
-     * reads the position. `seen_*` matter for TAKE_IF_UNCHANGED. Answer: relay_on_lease. */
+    /* One look at the relay's row, and with TAKE_... one attempt to take it, in ONE transaction
+     * that raises the epoch and reads the position. `seen_*` matter for TAKE_IF_UNCHANGED. Answer:
+     * relay_on_lease. */
     void (*take)(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat);
     /* Answer: relay_on_renewed. */
     void (*renew)(void *ctx, int64_t epoch);
     /* Stores the position if the epoch is still ours. Answer: relay_on_stored. */
     void (*store)(void *ctx, int64_t epoch, const struct position *position, bool synchronously);
-    /* Gives the lease up, if the row's holder is still this process, whatever the epoch: a command may have raised it.
-     * Answer: relay_on_released. */
+    /* Gives the lease up, if the row's holder is still this process, whatever the epoch: a command
+     * may have raised it. Answer: relay_on_released. */
     void (*release)(void *ctx);
-    /* Writes the trouble (or clears it), if the epoch is still ours. No answer: a lost connection is reported as ever. */
+    /* Writes the trouble (or clears it), if the epoch is still ours. No answer: a lost connection
+     * is reported as ever. */
     void (*tell)(void *ctx, int64_t epoch, const struct trouble *trouble);
 
-    /* The common case: what became visible since `base`, if it is at most max_rows rows and max_bytes of payload.
-     * Answer: relay_on_batch, then the rows (relay_on_row) and relay_on_fetched. */
+    /* The common case: what became visible since `base`, if it is at most max_rows rows and
+     * max_bytes of payload. Answer: relay_on_batch, then the rows (relay_on_row) and
+     * relay_on_fetched. */
     void (*poll)(void *ctx, const struct str *base, uint32_t max_rows, size_t max_bytes);
-    /* A backlog's first look: are the new xids many, and what is the smallest id among them? Answer: relay_on_probed. */
+    /* A backlog's first look: are the new xids many, and what is the smallest id among them?
+     * Answer: relay_on_probed. */
     void (*probe)(void *ctx, const struct position *position, uint32_t few_rows);
     /* The next rows of the present batch in id order. Answer: the rows, and relay_on_fetched. */
     void (*page)(void *ctx, const struct page_request *request);
@@ -102,7 +114,8 @@ struct source_ops {
     void (*disarm)(void *ctx, uint32_t bell);
 };
 
-/* ---- the sink: Kafka --------------------------------------------------------------------------------------------- */
+/* ---- the sink: Kafka
+ * --------------------------------------------------------------------------------------------- */
 
 /* Why a message was not taken. */
 struct send_refusal {
@@ -110,45 +123,50 @@ struct send_refusal {
     struct err err;
 };
 
-/* The core numbers topics from 0 in the order of first use; the sink keeps what belongs to a number. */
+/* The core numbers topics from 0 in the order of first use; the sink keeps what belongs to a
+ * number. */
 struct sink_ops {
     /* A topic appears. Harmless twice. */
     void (*topic)(void *ctx, uint32_t topic, const char *name);
     /* How many partitions the topic has as far as the present producer knows; 0: not known yet. */
     int32_t (*partitions)(void *ctx, uint32_t topic);
-    /* Hands one message to the producer. `partition` -1 means: the count is not known, let the key decide by murmur2 once
-     * it is. Returns 0; -EAGAIN when the producer's queue is full (try again after the next ack or tick); another
-     * negative errno with `why` filled when the producer refuses it (cause as in relay_on_refused).
-     * Answer, when 0: relay_on_acked or relay_on_refused with `seq`, exactly once, unless reset was called. */
+    /* Hands one message to the producer. `partition` -1 means: the count is not known, let the key
+     * decide by murmur2 once it is. Returns 0; -EAGAIN when the producer's queue is full (try again
+     * after the next ack or tick); another negative errno with `why` filled when the producer
+     * refuses it (cause as in relay_on_refused). Answer, when 0: relay_on_acked or relay_on_refused
+     * with `seq`, exactly once, unless reset was called. */
     int (*send)(void *ctx, uint32_t topic, int32_t partition, const struct message *m, uint64_t seq,
                 struct send_refusal *why);
-    /* Throws the producer away with everything in it and makes a new one. After it returned no report of the old one
-     * arrives. Returns -1 when no producer can be made (err says why); the next call tries again. */
+    /* Throws the producer away with everything in it and makes a new one. After it returned no
+     * report of the old one arrives. Returns -1 when no producer can be made (err says why); the
+     * next call tries again. */
     int (*reset)(void *ctx, struct err *err);
-    /* Asks the brokers why nothing comes back for this topic (UINT32_MAX: does any broker answer?). May block for some tens of
-     * milliseconds; used only when a message has been waiting for seconds, or to learn that a trouble is over. Returns true
-     * and fills err and cause when it learnt something. */
+    /* Asks the brokers why nothing comes back for this topic (UINT32_MAX: does any broker answer?).
+     * May block for some tens of milliseconds; used only when a message has been waiting for
+     * seconds, or to learn that a trouble is over. Returns true and fills err and cause when it
+     * learnt something. */
     bool (*diagnose)(void *ctx, uint32_t topic, struct err *err, enum refusal *cause);
 };
 
-/* ---- the host: time, chance, and those who want to know ---------------------------------------------------------- */
+/* ---- the host: time, chance, and those who want to know
+ * ---------------------------------------------------------- */
 
 enum relay_note {
-#define RELAY_NOTES(X)                                                                                                 \
-    X(CONNECTED, "connected to the database")                                                                          \
-    X(LOST, "database lost")                                                                                           \
-    X(STANDBY, "standing by: another process holds the lease")                                                         \
-    X(LEADING, "lease taken")                                                                                          \
-    X(FENCED, "lease lost to another process")                                                                         \
-    X(LEASE_EXPIRED, "lease not renewed in time")                                                                      \
-    X(RECOVERING, "producer is being replaced")                                                                        \
-    X(RECOVERED, "publishing again")                                                                                   \
-    X(STALLED, "no acknowledgement")                                                                                   \
-    X(HALTED, "halted: an event cannot be published")                                                                  \
-    X(PARTITIONS_GREW, "partition count changed")                                                                      \
-    X(DRAINING, "stopping: waiting for what is in flight")                                                             \
-    X(RELEASED, "lease released")                                                                                      \
-    X(FATAL, "a person is needed")                                                                                     \
+#define RELAY_NOTES(X)                                                                             \
+    X(CONNECTED, "connected to the database")                                                      \
+    X(LOST, "database lost")                                                                       \
+    X(STANDBY, "standing by: another process holds the lease")                                     \
+    X(LEADING, "lease taken")                                                                      \
+    X(FENCED, "lease lost to another process")                                                     \
+    X(LEASE_EXPIRED, "lease not renewed in time")                                                  \
+    X(RECOVERING, "producer is being replaced")                                                    \
+    X(RECOVERED, "publishing again")                                                               \
+    X(STALLED, "no acknowledgement")                                                               \
+    X(HALTED, "halted: an event cannot be published")                                              \
+    X(PARTITIONS_GREW, "partition count changed")                                                  \
+    X(DRAINING, "stopping: waiting for what is in flight")                                         \
+    X(RELEASED, "lease released")                                                                  \
+    X(FATAL, "a person is needed")                                                                 \
     X(STOPPED, "stopped")
 #define X(name, text) RELAY_NOTE_##name,
     RELAY_NOTES(X)
@@ -158,9 +176,9 @@ enum relay_note {
 const char *relay_note_text(enum relay_note note);
 
 struct host_ops {
-    uint64_t (*now_ms)(void *ctx);  /* monotonic, counts while suspended */
-    int64_t (*wall_us)(void *ctx);  /* since 1970, for latencies only */
-    uint32_t (*random)(void *ctx);  /* jitter */
+    uint64_t (*now_ms)(void *ctx); /* monotonic, counts while suspended */
+    int64_t (*wall_us)(void *ctx); /* since 1970, for latencies only */
+    uint32_t (*random)(void *ctx); /* jitter */
     /* relay_tick is due at this time (0: no longer). Replaces the earlier wish. */
     void (*wake_at)(void *ctx, uint64_t at_ms);
     /* A change of state, for log and readiness. `trouble` may be NULL. */

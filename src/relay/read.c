@@ -1,12 +1,14 @@
 /* Reading: when to look for events, for how many, and when to sleep.
  *
- * Between batches: a look (one statement) returns what became visible, which is the whole batch; or it says that there is
- * a backlog, which is then probed once and read by pages under one target. After 30 ms without an event the doorbell is
- * armed, one more look begins after that, and only if it finds nothing we sleep: a writer that committed before it is seen
- * by that look, and one that commits later rings.
+ * Between batches: a look (one statement) returns what became visible, which is the whole batch; or
+ * it says that there is a backlog, which is then probed once and read by pages under one target.
+ * After 30 ms without an event the doorbell is armed, one more look begins after that, and only if
+ * it finds nothing we sleep: a writer that committed before it is seen by that look, and one that
+ * commits later rings.
  *
- * How it can fail: the window is full: nothing is asked for until there is room. A row is held too long (Kafka is away): the
- * rest of the page is dropped, so that the server keeps no snapshot for us, and read again later. */
+ * How it can fail: the window is full: nothing is asked for until there is room. A row is held too
+ * long (Kafka is away): the rest of the page is dropped, so that the server keeps no snapshot for
+ * us, and read again later. */
 #include "relay/internal.h"
 
 #include <assert.h>
@@ -58,7 +60,9 @@ void reading_discard(struct relay *r)
     }
 }
 
-/* ---- the doorbell -------------------------------------------------------------------------------------------------- */
+/* ---- the doorbell
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void bell_off(struct relay *r)
 {
@@ -87,7 +91,8 @@ void relay_on_armed(struct relay *r, bool armed)
     relay_pump(r);
 }
 
-/* Anybody may notify: the bell counts only while it is armed, and it is armed at most every 30 ms. */
+/* Anybody may notify: the bell counts only while it is armed, and it is armed at most every 30 ms.
+ */
 void relay_on_bell(struct relay *r)
 {
     struct reading *d = &r->reading;
@@ -138,9 +143,12 @@ void reading_found(struct relay *r)
     }
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking
+ * --------------------------------------------------------------------------------------------------------
+ */
 
-/* Asking for a few rows at a time would waste round trips: wait until a quarter of the window is free. */
+/* Asking for a few rows at a time would waste round trips: wait until a quarter of the window is
+ * free. */
 static uint32_t rows_that_fit(const struct relay *r, uint32_t most)
 {
     uint32_t rows = window_free(&r->window);
@@ -265,7 +273,9 @@ void reading_pump(struct relay *r)
         relay_due(r, d->due);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
 {
@@ -316,7 +326,8 @@ static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
     if (d->taken == rows && !dropped)
         window_complete_batch(&r->window);
     else
-        d->probed = false; /* what was not taken is read by pages, or (nothing was taken) looked for again */
+        d->probed = false; /* what was not taken is read by pages, or (nothing was taken) looked for
+                              again */
 }
 
 static void page_fetched(struct relay *r, uint32_t rows, bool dropped)

@@ -1,13 +1,14 @@
 /* What is done about a refusal: the one recovery path.
  *
  *   refused -> FEED_RECOVER: nothing more is fed; the other reports are awaited (5 s at most)
- *           -> the producer is thrown away, the window rewinds to its settled prefix, and what is unsettled is read and
- *              sent again, in order
- *           -> a cause that can pass: FEED_PAUSE with growing pauses; a message that can never pass: found by sending
- *              one by one (a bad record fails its whole batch), then FEED_HALT, tried again every 30 s.
+ *           -> the producer is thrown away, the window rewinds to its settled prefix, and what is
+ * unsettled is read and sent again, in order
+ *           -> a cause that can pass: FEED_PAUSE with growing pauses; a message that can never
+ * pass: found by sending one by one (a bad record fails its whole batch), then FEED_HALT, tried
+ * again every 30 s.
  *
- * A message is never timed out and sent again behind others: that is how 1 2 3 becomes 2 3 1 2 3. When nothing comes back
- * at all we wait, ask the brokers why, and say so. */
+ * A message is never timed out and sent again behind others: that is how 1 2 3 becomes 2 3 1 2 3.
+ * When nothing comes back at all we wait, ask the brokers why, and say so. */
 #include "relay/internal.h"
 
 #include "relay/pacing.h"
@@ -16,7 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- trouble: what status, log and readiness tell ------------------------------------------------------------------ */
+/* ---- trouble: what status, log and readiness tell
+ * ------------------------------------------------------------------ */
 
 void trouble_set(struct relay *r, enum refusal cause, const char *text)
 {
@@ -64,11 +66,14 @@ static void tell_pump(struct relay *r)
     }
     c->trouble_dirty = false;
     c->tell_due = now + 1000;
-    c->trouble.next_try_ms = c->feed == FEED_PAUSE || c->feed == FEED_HALT ? (uint32_t)(c->retry_at - now) : 0;
+    c->trouble.next_try_ms =
+        c->feed == FEED_PAUSE || c->feed == FEED_HALT ? (uint32_t)(c->retry_at - now) : 0;
     RELAY_OP(r, r->source->tell(r->source_ctx, r->lease.epoch, &c->trouble));
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- refusals
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 void recovery_begin(struct relay *r, enum refusal cause, const char *text)
 {
@@ -76,7 +81,8 @@ void recovery_begin(struct relay *r, enum refusal cause, const char *text)
 
     r->counters.refusals[cause]++;
     if (c->feed == FEED_RECOVER) {
-        /* The first report is often a neighbour's; a cause that names the message itself says more. */
+        /* The first report is often a neighbour's; a cause that names the message itself says more.
+         */
         if (refusal_class(cause) != REFUSAL_MESSAGE || refusal_class(c->cause) == REFUSAL_MESSAGE)
             return;
     } else {
@@ -107,7 +113,8 @@ void relay_on_refused(struct relay *r, uint64_t seq, enum refusal why, const cha
     if (refusal_class(why) == REFUSAL_MESSAGE && r->rec.trouble.event_id[0] == '\0')
         trouble_blame(r, e->event_id, e->row_id, r->topics.list[e->topic].name);
     else if (r->rec.trouble.topic[0] == '\0')
-        (void)snprintf(r->rec.trouble.topic, sizeof r->rec.trouble.topic, "%s", r->topics.list[e->topic].name);
+        (void)snprintf(r->rec.trouble.topic, sizeof r->rec.trouble.topic, "%s",
+                       r->topics.list[e->topic].name);
     if (alone && refusal_class(why) == REFUSAL_MESSAGE)
         r->rec.culprit_known = true;
     r->reading.blocked = false;
@@ -159,8 +166,8 @@ static void pause_feed(struct relay *r)
     struct recovering *c = &r->rec;
 
     c->feed = FEED_PAUSE;
-    c->retry_at = relay_now(r) +
-                  pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS, r->host->random(r->host_ctx));
+    c->retry_at = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
+                                                   r->host->random(r->host_ctx));
     c->trouble.attempts = c->attempts;
     c->trouble_dirty = true;
     relay_note(r, RELAY_NOTE_RECOVERING);
@@ -191,8 +198,8 @@ static void replace_producer(struct relay *r)
     if (!recovery_reset_sink(r)) {
         c->attempts++;
         c->cause = REFUSAL_PRODUCER_FATAL;
-        c->deadline = relay_now(r) +
-                      pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS, r->host->random(r->host_ctx));
+        c->deadline = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
+                                                       r->host->random(r->host_ctx));
         relay_note(r, RELAY_NOTE_RECOVERING);
         return;
     }
@@ -227,8 +234,8 @@ void recovery_progress(struct relay *r)
         trouble_clear(r);
 }
 
-/* Nothing waits to be published, so no ack will end a trouble that is over: a producer that could not be made, say. What
- * concerns the brokers is asked again by stall_pump. */
+/* Nothing waits to be published, so no ack will end a trouble that is over: a producer that could
+ * not be made, say. What concerns the brokers is asked again by stall_pump. */
 void recovery_idle(struct relay *r)
 {
     if (r->window.in_flight == 0 && r->rec.feed == FEED_RUN && !r->rec.stalled) {
@@ -242,7 +249,8 @@ void recovery_leading(struct relay *r)
 {
     struct recovering *c = &r->rec;
 
-    /* A producer that could not be made is tried again; else what an earlier life left in the row is overwritten. */
+    /* A producer that could not be made is tried again; else what an earlier life left in the row
+     * is overwritten. */
     c->trouble_dirty = true;
     c->tell_due = 0;
     if (c->feed == FEED_RECOVER) {
@@ -256,7 +264,8 @@ void recovery_leading(struct relay *r)
     feed_again(r);
 }
 
-/* ---- nothing comes back -------------------------------------------------------------------------------------------- */
+/* ---- nothing comes back
+ * -------------------------------------------------------------------------------------------- */
 
 static void ask_why(struct relay *r)
 {

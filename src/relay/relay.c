@@ -1,7 +1,9 @@
-/* Life cycle. OPENING -> STANDBY or LEADING -> (lost, fenced, expired: fall back to OPENING) ... -> DRAINING -> STOPPED.
+/* Life cycle. OPENING -> STANDBY or LEADING -> (lost, fenced, expired: fall back to OPENING) ... ->
+ * DRAINING -> STOPPED.
  *
- * How it can fail: any session of the source breaks: memory is forgotten, because after a crash of Postgres transaction
- * ids are used again and a position kept in memory would lose events (reproduced); the stored row is read anew. */
+ * How it can fail: any session of the source breaks: memory is forgotten, because after a crash of
+ * Postgres transaction ids are used again and a position kept in memory would lose events
+ * (reproduced); the stored row is read anew. */
 #include "relay/internal.h"
 
 #include "relay/pacing.h"
@@ -12,8 +14,8 @@
 const char *relay_note_text(enum relay_note note)
 {
     switch (note) {
-#define X(name, text)                                                                                                  \
-    case RELAY_NOTE_##name:                                                                                            \
+#define X(name, text)                                                                              \
+    case RELAY_NOTE_##name:                                                                        \
         return text;
         RELAY_NOTES(X)
 #undef X
@@ -24,8 +26,8 @@ const char *relay_note_text(enum relay_note note)
 const char *relay_state_name(enum relay_state s)
 {
     switch (s) {
-#define X(name, text)                                                                                                  \
-    case RELAY_##name:                                                                                                 \
+#define X(name, text)                                                                              \
+    case RELAY_##name:                                                                             \
         return text;
         RELAY_STATES(X)
 #undef X
@@ -33,18 +35,17 @@ const char *relay_state_name(enum relay_state s)
     return "";
 }
 
-struct relay *relay_new(const struct relay_params *params, const struct source_ops *source, void *source_ctx,
-                        const struct sink_ops *sink, void *sink_ctx, const struct host_ops *host, void *host_ctx)
+struct relay *relay_new(const struct relay_params *params, const struct relay_world *world)
 {
     struct relay *r = xcalloc(1, sizeof *r);
 
     r->params = *params;
-    r->source = source;
-    r->source_ctx = source_ctx;
-    r->sink = sink;
-    r->sink_ctx = sink_ctx;
-    r->host = host;
-    r->host_ctx = host_ctx;
+    r->source = world->source;
+    r->source_ctx = world->source_ctx;
+    r->sink = world->sink;
+    r->sink_ctx = world->sink_ctx;
+    r->host = world->host;
+    r->host_ctx = world->host_ctx;
     r->reading.mean_bytes = 1000;
     r->lease.first_look = true;
     window_init(&r->window, params->window_events);
@@ -122,7 +123,8 @@ void relay_fall_back(struct relay *r, uint32_t delay_ms)
     RELAY_OP(r, r->source->close(r->source_ctx));
     if (led)
         r->lease.was_ours = true;
-    /* What is in flight will be read and sent again; without this, memory could hold two windows. */
+    /* What is in flight will be read and sent again; without this, memory could hold two windows.
+     */
     if (r->window.in_flight > 0 || r->rec.feed == FEED_RECOVER)
         r->rec.feed = recovery_reset_sink(r) ? FEED_RUN : FEED_RECOVER;
     (void)window_rewind(&r->window);
@@ -206,7 +208,8 @@ static void stop_pump(struct relay *r)
 {
     if (!r->stopping || r->state == RELAY_STOPPED)
         return;
-    /* Half of the time may go into waiting for acks, the rest into the last store and the release. */
+    /* Half of the time may go into waiting for acks, the rest into the last store and the release.
+     */
     if (relay_now(r) >= r->stop_deadline) {
         relay_finish(r);
         return;

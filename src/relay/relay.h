@@ -1,9 +1,10 @@
-/* The relay: the pure core. Events go in by relay_on_..., requests go out by the ops of relay/ops.h, time comes from
- * host->now_ms. One thread; no function blocks; nothing is allocated per event.
+/* The relay: the pure core. Events go in by relay_on_..., requests go out by the ops of
+ * relay/ops.h, time comes from host->now_ms. One thread; no function blocks; nothing is allocated
+ * per event.
  *
- * Happy path: open -> take the lease (epoch and position in one transaction) -> poll/page rows -> message -> send ->
- * ack -> settle the prefix -> store the position -> poll ...
- * On any refusal: one recovery path (relay/recovery.c). On any lost database session: forget everything, open again. */
+ * Happy path: open -> take the lease (epoch and position in one transaction) -> poll/page rows ->
+ * message -> send -> ack -> settle the prefix -> store the position -> poll ... On any refusal: one
+ * recovery path (relay/recovery.c). On any lost database session: forget everything, open again. */
 #ifndef OUTBOXD_RELAY_RELAY_H
 #define OUTBOXD_RELAY_RELAY_H
 
@@ -23,23 +24,25 @@ struct relay_params {
     uint32_t shutdown_timeout_ms;
     uint32_t stall_after_ms;
     enum wakeup_mode wakeup;
-    uint32_t poll_max_ms;     /* wakeup poll: the longest pause between two looks */
-    uint32_t fallback_ms;     /* the belt beside the doorbell (1000) */
-    uint32_t quiet_ms;        /* arm the bell only after this long without an event (30) */
+    uint32_t poll_max_ms; /* wakeup poll: the longest pause between two looks */
+    uint32_t fallback_ms; /* the belt beside the doorbell (1000) */
+    uint32_t quiet_ms;    /* arm the bell only after this long without an event (30) */
 };
 
 enum wakeup_cause { WAKEUP_NOTIFY, WAKEUP_POLLED, WAKEUP_FALLBACK, WAKEUP_BACKLOG, WAKEUP_CAUSES };
 const char *wakeup_cause_name(enum wakeup_cause c);
 
 #define RELAY_LATENCY_BUCKETS 16
-extern const double relay_latency_bounds[RELAY_LATENCY_BUCKETS]; /* seconds; the last bucket is +Inf, beyond them */
+extern const double
+    relay_latency_bounds[RELAY_LATENCY_BUCKETS]; /* seconds; the last bucket is +Inf, beyond them */
 
 /* Everything that is ever counted, from the start of the process. */
 struct relay_counters {
     uint64_t events_published;
     uint64_t bytes_published;
     uint64_t events_read;
-    uint64_t duplicates_possible;   /* entries that were unsettled when a producer was thrown away: may arrive twice */
+    uint64_t duplicates_possible; /* entries that were unsettled when a producer was thrown away:
+                                     may arrive twice */
     uint64_t polls;
     uint64_t pages;
     uint64_t wakeups[WAKEUP_CAUSES]; /* looks that found events, by what made us look */
@@ -48,20 +51,20 @@ struct relay_counters {
     uint64_t takeovers;
     uint64_t recoveries;
     uint64_t reconnects;
-    uint64_t refusals[32];           /* by enum refusal */
+    uint64_t refusals[32];                               /* by enum refusal */
     uint64_t latency_buckets[RELAY_LATENCY_BUCKETS + 1]; /* commit (created_at) to ack */
     double latency_sum_s;
 };
 
 enum relay_state {
-#define RELAY_STATES(X)                                                                                                \
-    X(NEW, "new")               /* relay_start was not called yet */                                                   \
-    X(OPENING, "connecting")    /* source->open is out */                                                              \
-    X(BACKOFF, "waiting")       /* until the next open */                                                              \
-    X(STANDBY, "standby")       /* open; another process holds the lease */                                            \
-    X(TAKING, "taking over")    /* a takeover is out */                                                                \
-    X(LEADING, "leading")       /* ours: reading and publishing */                                                     \
-    X(DRAINING, "draining")     /* stopping: acks, last store, release */                                              \
+#define RELAY_STATES(X)                                                                            \
+    X(NEW, "new")            /* relay_start was not called yet */                                  \
+    X(OPENING, "connecting") /* source->open is out */                                             \
+    X(BACKOFF, "waiting")    /* until the next open */                                             \
+    X(STANDBY, "standby")    /* open; another process holds the lease */                           \
+    X(TAKING, "taking over") /* a takeover is out */                                               \
+    X(LEADING, "leading")    /* ours: reading and publishing */                                    \
+    X(DRAINING, "draining")  /* stopping: acks, last store, release */                             \
     X(STOPPED, "stopped")
 #define X(name, text) RELAY_##name,
     RELAY_STATES(X)
@@ -69,45 +72,62 @@ enum relay_state {
 };
 const char *relay_state_name(enum relay_state s);
 
-struct relay *relay_new(const struct relay_params *params, const struct source_ops *source, void *source_ctx,
-                        const struct sink_ops *sink, void *sink_ctx, const struct host_ops *host, void *host_ctx);
+/* Whom the relay works with. All of it must outlive the relay. */
+struct relay_world {
+    const struct source_ops *source;
+    void *source_ctx;
+    const struct sink_ops *sink;
+    void *sink_ctx;
+    const struct host_ops *host;
+    void *host_ctx;
+};
+
+struct relay *relay_new(const struct relay_params *params, const struct relay_world *world);
 void relay_free(struct relay *r);
 
 void relay_start(struct relay *r);
-/* Ends in an orderly way: drains, stores, releases; then state STOPPED, with a note. A second call stops at once. */
+/* Ends in an orderly way: drains, stores, releases; then state STOPPED, with a note. A second call
+ * stops at once. */
 void relay_stop(struct relay *r);
 /* Due when host->wake_at said so; harmless earlier. */
 void relay_tick(struct relay *r);
 /* SIGHUP: what waits for a retry is tried now. */
 void relay_retry_now(struct relay *r);
 
-/* ---- answers of the source --------------------------------------------------------------------------------------- */
+/* ---- answers of the source
+ * --------------------------------------------------------------------------------------- */
 void relay_on_opened(struct relay *r);
-/* A session broke, or open failed. kind ERR_CONFIG: a person is needed; the relay stops and relay_failure tells. */
+/* A session broke, or open failed. kind ERR_CONFIG: a person is needed; the relay stops and
+ * relay_failure tells. */
 void relay_on_lost(struct relay *r, const struct err *why);
 void relay_on_lease(struct relay *r, const struct lease_view *view);
 void relay_on_renewed(struct relay *r, bool still_ours);
 void relay_on_stored(struct relay *r, bool still_ours);
 void relay_on_released(struct relay *r);
-/* The poll's answer. complete: the rows that follow are the whole batch, bounded by `snapshot`. Not complete: there are
- * more than asked for, no rows follow (relay_on_fetched does), and `snapshot` bounds the backlog. */
+/* The poll's answer. complete: the rows that follow are the whole batch, bounded by `snapshot`. Not
+ * complete: there are more than asked for, no rows follow (relay_on_fetched does), and `snapshot`
+ * bounds the backlog. */
 void relay_on_batch(struct relay *r, struct slice snapshot, bool complete);
-void relay_on_probed(struct relay *r, bool many_new, int64_t min_new_id); /* min_new_id 0: there are none */
+void relay_on_probed(struct relay *r, bool many_new,
+                     int64_t min_new_id); /* min_new_id 0: there are none */
 enum row_verdict { ROW_TAKEN, ROW_HOLD };
 enum row_verdict relay_on_row(struct relay *r, const struct event *e);
-/* The rows of a poll or page are through. `rows` counts those offered and taken or dropped; for a page, fewer than
- * max_rows rows (and nothing dropped) means the batch is read to its end. */
+/* The rows of a poll or page are through. `rows` counts those offered and taken or dropped; for a
+ * page, fewer than max_rows rows (and nothing dropped) means the batch is read to its end. */
 void relay_on_fetched(struct relay *r, uint32_t rows, bool dropped);
 void relay_on_armed(struct relay *r, bool armed);
 void relay_on_bell(struct relay *r);
 
-/* ---- answers of the sink ----------------------------------------------------------------------------------------- */
+/* ---- answers of the sink
+ * ----------------------------------------------------------------------------------------- */
 void relay_on_acked(struct relay *r, uint64_t seq, int32_t partition);
 void relay_on_refused(struct relay *r, uint64_t seq, enum refusal why, const char *text);
 /* An error that belongs to no message: brokers down, authentication, fatal. */
 void relay_on_sink_error(struct relay *r, enum refusal why, const char *text);
 
-/* ---- looking in -------------------------------------------------------------------------------------------------- */
+/* ---- looking in
+ * --------------------------------------------------------------------------------------------------
+ */
 enum relay_state relay_state(const struct relay *r);
 int64_t relay_epoch(const struct relay *r);
 const struct relay_counters *relay_counters(const struct relay *r);

@@ -1,7 +1,8 @@
 /* A row becomes a message, the message goes to the sink, the ack settles it.
  *
- * How it can fail: no room, a partition that is being opened, or a full producer queue: the row is held and offered again.
- * The row cannot become a message: halt (nothing is skipped). The producer refuses it: recovery. */
+ * How it can fail: no room, a partition that is being opened, or a full producer queue: the row is
+ * held and offered again. The row cannot become a message: halt (nothing is skipped). The producer
+ * refuses it: recovery. */
 #include "relay/internal.h"
 
 #include <assert.h>
@@ -42,7 +43,8 @@ static enum row_verdict hold_until_report(struct relay *r)
 }
 
 /* The row can never become a message, or not with this configuration. */
-static enum row_verdict refuse_row(struct relay *r, const struct event *e, enum refusal why, const char *text)
+static enum row_verdict refuse_row(struct relay *r, const struct event *e, enum refusal why,
+                                   const char *text)
 {
     trouble_set(r, why, text);
     trouble_blame(r, e->event_id, e->id, NULL);
@@ -51,7 +53,8 @@ static enum row_verdict refuse_row(struct relay *r, const struct event *e, enum 
 }
 
 /* The producer said no at once: the message never entered its queue. */
-static enum row_verdict refuse_send(struct relay *r, const struct event *e, enum refusal why, const char *text)
+static enum row_verdict refuse_send(struct relay *r, const struct event *e, enum refusal why,
+                                    const char *text)
 {
     recovery_begin(r, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE) {
@@ -64,7 +67,8 @@ static enum row_verdict refuse_send(struct relay *r, const struct event *e, enum
 static enum permit ask_permit(struct relay *r, uint32_t topic, int32_t *partition)
 {
     int32_t known = r->sink->partitions(r->sink_ctx, topic);
-    enum permit p = topics_permit(&r->topics, topic, known, r->message.key, relay_now(r), partition);
+    enum permit p =
+        topics_permit(&r->topics, topic, known, r->message.key, relay_now(r), partition);
 
     if (p != PERMIT_GREW)
         return p;
@@ -145,14 +149,17 @@ enum row_verdict relay_on_row(struct relay *r, const struct event *e)
         return hold(r);
     r->in_op = true;
     if (message_build(&r->message, r->params.routes, e, &err) != 0)
-        verdict = refuse_row(r, e, e->oversize_bytes > 0 ? REFUSAL_EVENT_OVERSIZE : REFUSAL_EVENT_INVALID, err.text);
+        verdict = refuse_row(
+            r, e, e->oversize_bytes > 0 ? REFUSAL_EVENT_OVERSIZE : REFUSAL_EVENT_INVALID, err.text);
     else
         verdict = send_message(r, e);
     r->in_op = false;
     return verdict;
 }
 
-/* ---- acks ---------------------------------------------------------------------------------------------------------- */
+/* ---- acks
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void count_latency(struct relay *r, const struct window_entry *e)
 {

@@ -200,7 +200,8 @@ void window_ack(struct window *w, uint64_t seq)
 
         if (e->state != ENTRY_ACKED)
             break;
-        /* The oldest batch with an entry left is the one this entry belongs to: the ones before were retired. */
+        /* The oldest batch with an entry left is the one this entry belongs to: the ones before
+         * were retired. */
         retire_batches(w);
         batch_at(w, 0)->last_id = e->row_id;
         w->settled++;
@@ -222,7 +223,8 @@ uint32_t window_rewind(struct window *w)
     if (forgotten > 0 && w->batch_count > 0) {
         struct window_batch *b = batch_at(w, 0);
 
-        /* Read again what is left of the oldest batch, under the same target; the later ones are bounded anew. */
+        /* Read again what is left of the oldest batch, under the same target; the later ones are
+         * bounded anew. */
         b->complete = false;
         b->read_id = b->last_id;
         b->end = w->settled;

@@ -1,17 +1,19 @@
-/* The window: every event that was read and is not yet covered by the stored position, in read order.
+/* The window: every event that was read and is not yet covered by the stored position, in read
+ * order.
  *
  *      stored        settled                 head
- *   ------|-------------|-----------------------|------->  sequence numbers (used again only after a rewind)
- *         | acked, not  | sent; acked here and  | next
- *         | yet stored  | there, or refused     |
+ *   ------|-------------|-----------------------|------->  sequence numbers (used again only after
+ * a rewind) | acked, not  | sent; acked here and  | next | yet stored  | there, or refused     |
  *
  *   stored <= settled <= head <= stored + capacity
  *
- * `settled` moves over acknowledged entries only, never past one that is not: that is promise 1 and promise 3 in one line.
- * A slot is free when its position is STORED, not when it is acked: so a crash can repeat at most one window.
+ * `settled` moves over acknowledged entries only, never past one that is not: that is promise 1 and
+ * promise 3 in one line. A slot is free when its position is STORED, not when it is acked: so a
+ * crash can repeat at most one window.
  *
- * Entries belong to batches: the rows between two snapshots. A batch is a run of sequence numbers; the batches in the window
- * are chained, each begins where the one before ends, and only the last may be incomplete (not yet read to its end). */
+ * Entries belong to batches: the rows between two snapshots. A batch is a run of sequence numbers;
+ * the batches in the window are chained, each begins where the one before ends, and only the last
+ * may be incomplete (not yet read to its end). */
 #ifndef OUTBOXD_RELAY_WINDOW_H
 #define OUTBOXD_RELAY_WINDOW_H
 
@@ -46,9 +48,9 @@ struct window {
     uint64_t head;
     uint64_t settled;
     uint64_t stored;
-    uint32_t in_flight;     /* entries in state SENT */
-    size_t in_flight_bytes; /* their bytes */
-    struct str base;        /* everything visible in it is settled */
+    uint32_t in_flight;                          /* entries in state SENT */
+    size_t in_flight_bytes;                      /* their bytes */
+    struct str base;                             /* everything visible in it is settled */
     struct window_batch batches[WINDOW_BATCHES]; /* ring */
     uint32_t first_batch;
     uint32_t batch_count;
@@ -62,18 +64,22 @@ void window_release(struct window *w);
 /* Forgets everything and starts at a stored position. */
 void window_load(struct window *w, const struct position *p);
 
-/* Reading. The open batch is the last one while it is incomplete; NULL when reading is between batches. */
+/* Reading. The open batch is the last one while it is incomplete; NULL when reading is between
+ * batches. */
 struct window_batch *window_open_batch(struct window *w);
 bool window_has_batch_room(const struct window *w);
 void window_begin_batch(struct window *w, struct slice target);
 void window_complete_batch(struct window *w);
-/* A look found nothing between the last batch's target and `snapshot`: that batch (or the base) may end there as well. */
+/* A look found nothing between the last batch's target and `snapshot`: that batch (or the base) may
+ * end there as well. */
 void window_retarget(struct window *w, struct slice snapshot);
-/* What the next look starts from: the last batch's target, or the base. Not while a batch is open. */
+/* What the next look starts from: the last batch's target, or the base. Not while a batch is open.
+ */
 const struct str *window_read_base(const struct window *w);
 
 uint32_t window_free(const struct window *w);
-/* Appends to the open batch; the entry's row_id is above the batch's read_id, and there is room. Returns its number. */
+/* Appends to the open batch; the entry's row_id is above the batch's read_id, and there is room.
+ * Returns its number. */
 uint64_t window_push(struct window *w, const struct window_entry *e);
 
 struct window_entry *window_at(struct window *w, uint64_t seq);
@@ -81,7 +87,8 @@ bool window_holds(const struct window *w, uint64_t seq); /* between settled and 
 void window_ack(struct window *w, uint64_t seq);         /* and moves `settled` as far as it goes */
 void window_refuse(struct window *w, uint64_t seq);
 
-/* Forgets everything behind the settled prefix, which will be read again. Returns how many entries that were. */
+/* Forgets everything behind the settled prefix, which will be read again. Returns how many entries
+ * that were. */
 uint32_t window_rewind(struct window *w);
 
 /* The position of the settled prefix, copied into `out` (whose strings are reused). */

@@ -1,8 +1,10 @@
-/* How fast a backlog drains, told against the floor: a bare loop of COPY and rd_kafka_producev that sends the same number of
- * bytes (key, value, four headers) to the same broker with the same codec and waits for every ack. Floor and relay take
- * turns in one run, because figures move from run to run and machine to machine.
+/* How fast a backlog drains, told against the floor: a bare loop of COPY and rd_kafka_producev that
+ * sends the same number of bytes (key, value, four headers) to the same broker with the same codec
+ * and waits for every ack. Floor and relay take turns in one run, because figures move from run to
+ * run and machine to machine.
  *
- *   BENCH_EVENTS  events (1000000)      BENCH_ROUNDS  rounds (3)      BENCH_PAYLOAD  bytes of a payload (200) */
+ *   BENCH_EVENTS  events (1000000)      BENCH_ROUNDS  rounds (3)      BENCH_PAYLOAD  bytes of a
+ * payload (200) */
 #include "../support/kafka.h"
 #include "../support/load.h"
 #include "../support/outboxd.h"
@@ -18,8 +20,8 @@
 #include <sys/resource.h>
 
 #define PARTITIONS 6
-#define PREFIX                                                                                                         \
-    "{\"eventId\":\"01a20665-e0ef-7221-90b4-adf14ca35753\",\"eventType\":\"order.placed\","                            \
+#define PREFIX                                                                                     \
+    "{\"eventId\":\"01a20665-e0ef-7221-90b4-adf14ca35753\",\"eventType\":\"order.placed\","        \
     "\"occurredAt\":\"2026-01-01T00:00:00.123456Z\",\"version\":\"1.0\",\"payload\":"
 
 static struct pg_server pg;
@@ -32,8 +34,8 @@ static int64_t setting(const char *name, int64_t fallback)
     return text == NULL ? fallback : strtoll(text, NULL, 10);
 }
 
-/* What one side took: wall time, and processor time of its process (told beside it, because it hardly depends on what else
- * the machine does). */
+/* What one side took: wall time, and processor time of its process (told beside it, because it
+ * hardly depends on what else the machine does). */
 struct cost {
     double wall_s;
     double cpu_s;
@@ -48,7 +50,9 @@ static double cpu_of(int who)
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-/* ---- the floor ----------------------------------------------------------------------------------------------------- */
+/* ---- the floor
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static int64_t acked;
 
@@ -63,17 +67,22 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 static rd_kafka_t *floor_producer(void)
 {
     static const char *const settings[][2] = {
-        {"enable.idempotence", "true"}, {"compression.codec", "lz4"}, {"linger.ms", "0"},
-        {"queue.buffering.max.messages", "1000000"}, {"message.max.bytes", "10000000"},
+        {"enable.idempotence", "true"},
+        {"compression.codec", "lz4"},
+        {"linger.ms", "0"},
+        {"queue.buffering.max.messages", "1000000"},
+        {"message.max.bytes", "10000000"},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256];
     rd_kafka_t *rk;
 
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text) != RD_KAFKA_CONF_OK)
+        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text) !=
+            RD_KAFKA_CONF_OK)
             support_fail("%s", text);
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(&kafka), text, sizeof text) != RD_KAFKA_CONF_OK)
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(&kafka), text, sizeof text) !=
+        RD_KAFKA_CONF_OK)
         support_fail("%s", text);
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
@@ -94,13 +103,14 @@ static void floor_send(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct eve
     len += e->payload.len;
     value[len++] = '}';
     do {
-        rc = rd_kafka_producev(rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
-                               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                               RD_KAFKA_V_KEY(e->aggregate_id.ptr, e->aggregate_id.len), RD_KAFKA_V_VALUE(value, len),
-                               RD_KAFKA_V_HEADER("event-id", id, 36),
-                               RD_KAFKA_V_HEADER("event-type", e->event_type.ptr, (ssize_t)e->event_type.len),
-                               RD_KAFKA_V_HEADER("event-time", "2026-01-01T00:00:00.123456Z", 27),
-                               RD_KAFKA_V_HEADER("content-type", "application/json", 16), RD_KAFKA_V_END);
+        rc = rd_kafka_producev(
+            rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+            RD_KAFKA_V_KEY(e->aggregate_id.ptr, e->aggregate_id.len), RD_KAFKA_V_VALUE(value, len),
+            RD_KAFKA_V_HEADER("event-id", id, 36),
+            RD_KAFKA_V_HEADER("event-type", e->event_type.ptr, (ssize_t)e->event_type.len),
+            RD_KAFKA_V_HEADER("event-time", "2026-01-01T00:00:00.123456Z", 27),
+            RD_KAFKA_V_HEADER("content-type", "application/json", 16), RD_KAFKA_V_END);
         (void)rd_kafka_poll(rk, rc == RD_KAFKA_RESP_ERR__QUEUE_FULL ? 10 : 0);
     } while (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL);
     if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -125,8 +135,10 @@ static struct cost run_floor(int64_t events)
     acked = 0;
     copy_stream_init(&stream);
     start = test_now_us();
-    PQclear(PQexec(conn, "COPY (SELECT id, event_id, aggregate_type, aggregate_id, event_type, event_version, payload, "
-                         "payload_bytes, content_type, headers, topic, partition_key, occurred_at, created_at, 0::bigint "
+    PQclear(PQexec(conn, "COPY (SELECT id, event_id, aggregate_type, aggregate_id, event_type, "
+                         "event_version, payload, "
+                         "payload_bytes, content_type, headers, topic, partition_key, occurred_at, "
+                         "created_at, 0::bigint "
                          "FROM outbox.event ORDER BY id) TO STDOUT (FORMAT binary)"));
     while ((len = PQgetCopyData(conn, &row, 0)) > 0) {
         struct slice piece = {.ptr = row, .len = (size_t)len};
@@ -149,7 +161,9 @@ static struct cost run_floor(int64_t events)
     return cost;
 }
 
-/* ---- the relay ----------------------------------------------------------------------------------------------------- */
+/* ---- the relay
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static struct cost run_relay(const struct outboxd *config)
 {
@@ -163,9 +177,12 @@ static struct cost run_relay(const struct outboxd *config)
     start = test_now_us();
     outboxd_start(&relay);
     /* drained: no batch is open, and the newest row is visible in the stored base */
-    WAIT_UNTIL(pg_int(conn, "SELECT count(*) FROM outbox.lane l WHERE l.target IS NULL AND pg_visible_in_snapshot("
-                            "(SELECT xid FROM outbox.event ORDER BY id DESC LIMIT 1), l.base)") == 1,
-               300000);
+    WAIT_UNTIL(
+        pg_int(
+            conn,
+            "SELECT count(*) FROM outbox.lane l WHERE l.target IS NULL AND pg_visible_in_snapshot("
+            "(SELECT xid FROM outbox.event ORDER BY id DESC LIMIT 1), l.base)") == 1,
+        300000);
     cost.wall_s = (double)(test_now_us() - start) / 1e6;
     (void)printf("    relay: peak memory %ld KiB\n", proc_peak_kib(relay.proc.pid));
     if (outboxd_stop(&relay) != 0)
@@ -191,25 +208,31 @@ int main(void)
     pg_create(&pg, NULL);
     pg_apply_schema(&pg);
     conn = pg_open(&pg, NULL);
-    load_bulk(conn, &(struct load_bulk){
-                        .prefix = "bulk", .events = events, .keys = 10000, .first_seq = 1, .payload_bytes = payload});
+    load_bulk(conn, &(struct load_bulk){.prefix = "bulk",
+                                        .events = events,
+                                        .keys = 10000,
+                                        .first_seq = 1,
+                                        .payload_bytes = payload});
     pg_exec(conn, "ANALYZE outbox.event");
     PQfinish(conn);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
-    (void)printf("drain of %lld events, payload %d bytes, lz4, %d partitions, one broker\n", (long long)events, payload,
-                 PARTITIONS);
+    (void)printf("drain of %lld events, payload %d bytes, lz4, %d partitions, one broker\n",
+                 (long long)events, payload, PARTITIONS);
     for (int64_t i = 0; i < rounds; i++) {
         struct cost floor = run_floor(events);
         struct cost ours = run_relay(&relay);
 
         best_floor = floor.wall_s < best_floor ? floor.wall_s : best_floor;
         best_relay = ours.wall_s < best_relay ? ours.wall_s : best_relay;
-        (void)printf("  round %lld: floor %8.0f events/s, %4.2f us of processor each   relay %8.0f events/s, %4.2f us   %3.0f %%\n",
-                     (long long)i + 1, (double)events / floor.wall_s, floor.cpu_s / (double)events * 1e6,
-                     (double)events / ours.wall_s, ours.cpu_s / (double)events * 1e6, 100 * floor.wall_s / ours.wall_s);
+        (void)printf("  round %lld: floor %8.0f events/s, %4.2f us of processor each   relay %8.0f "
+                     "events/s, %4.2f us   %3.0f %%\n",
+                     (long long)i + 1, (double)events / floor.wall_s,
+                     floor.cpu_s / (double)events * 1e6, (double)events / ours.wall_s,
+                     ours.cpu_s / (double)events * 1e6, 100 * floor.wall_s / ours.wall_s);
     }
     (void)printf("  best:    floor %8.0f events/s   relay %8.0f events/s   %3.0f %% of the floor\n",
-                 (double)events / best_floor, (double)events / best_relay, 100 * best_floor / best_relay);
+                 (double)events / best_floor, (double)events / best_relay,
+                 100 * best_floor / best_relay);
     pg_drop(&pg);
     kafka_drop(&kafka);
     return 0;

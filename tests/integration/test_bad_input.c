@@ -1,6 +1,7 @@
-/* Bad input, by the whole binary: a configuration, a command line, a database or a role that is not as it must be. Each
- * ends with the right exit code and one line that names the place and the way out; no secret is shown, nothing in the
- * database changes, and where the way out is a command, it is gone. What can pass by itself is waited for instead. */
+/* Bad input, by the whole binary: a configuration, a command line, a database or a role that is not
+ * as it must be. Each ends with the right exit code and one line that names the place and the way
+ * out; no secret is shown, nothing in the database changes, and where the way out is a command, it
+ * is gone. What can pass by itself is waited for instead. */
 #include "../support/check.h"
 
 #include "../support/outboxd.h"
@@ -25,10 +26,13 @@
 static struct pg_server pg;
 static struct outboxd relay;
 static PGconn *owner;
-static char database[32]; /* of the test that runs: the schema, relay `orders` at the beginning, three events */
+static char database[32]; /* of the test that runs: the schema, relay `orders` at the beginning,
+                             three events */
 static char out[OUTBOXD_OUT];
 
-/* ---- the ground ---------------------------------------------------------------------------------------------------- */
+/* ---- the ground
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static const char *binary(void)
 {
@@ -87,7 +91,8 @@ static int setup_server(void **state)
     pg_create(&pg, &(struct pg_params){.hba = hba});
     pg_apply_schema(&pg);
     owner = pg_open(&pg, NULL);
-    pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.placed', '{}') FROM generate_series(1, 3)");
+    pg_exec(owner,
+            "SELECT outbox.publish('order', 'k', 'order.placed', '{}') FROM generate_series(1, 3)");
     pg_exec(owner, "CREATE ROLE keyed LOGIN PASSWORD '" SECRET "' IN ROLE outbox_relay");
     pg_exec(owner, "CREATE ROLE banned LOGIN; CREATE ROLE fresh LOGIN");
     PQfinish(owner);
@@ -123,7 +128,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Relay `name` on the test's database, each time another instance; `postgres` is "" or ", key: value". */
+/* Relay `name` on the test's database, each time another instance; `postgres` is "" or ", key:
+ * value". */
 static void configure(struct outboxd *o, const char *user, const char *name, const char *postgres)
 {
     static unsigned count;
@@ -141,10 +147,12 @@ static const char *fingerprint(void)
 {
     if (pg_int(owner, "SELECT count(*) FROM pg_namespace WHERE nspname = 'outbox'") == 0)
         return "no schema";
-    return pg_scalar(owner, "SELECT md5(concat((SELECT string_agg(r::text, '|' ORDER BY name) FROM outbox.relay r),"
-                            "(SELECT string_agg(l::text, '|' ORDER BY relay, id) FROM outbox.lane l),"
-                            "(SELECT string_agg(e::text, '|' ORDER BY id) FROM outbox.event e),"
-                            "(SELECT string_agg(m::text, '|' ORDER BY version) FROM outbox.migration m)))");
+    return pg_scalar(
+        owner,
+        "SELECT md5(concat((SELECT string_agg(r::text, '|' ORDER BY name) FROM outbox.relay r),"
+        "(SELECT string_agg(l::text, '|' ORDER BY relay, id) FROM outbox.lane l),"
+        "(SELECT string_agg(e::text, '|' ORDER BY id) FROM outbox.event e),"
+        "(SELECT string_agg(m::text, '|' ORDER BY version) FROM outbox.migration m)))");
 }
 
 /* The output ends with one line of error, the only one, which holds all parts. */
@@ -155,14 +163,15 @@ static void check_error(const char *what, const char *const *parts)
 
     CHECK(line != NULL, "%s: no line of error in \"%s\"", what, out);
     line += *line == '\n';
-    CHECK(line[strcspn(line, "\n")] == '\n' && line[strcspn(line, "\n") + 1] == '\0', "%s: more behind the error: %s",
-          what, line);
+    CHECK(line[strcspn(line, "\n")] == '\n' && line[strcspn(line, "\n") + 1] == '\0',
+          "%s: more behind the error: %s", what, line);
     for (; *parts != NULL; parts++)
         CHECK(strstr(line, *parts) != NULL, "%s: \"%s\" does not hold \"%s\"", what, line, *parts);
     CHECK(strstr(out, SECRET) == NULL, "%s: a secret is shown in \"%s\"", what, out);
 }
 
-/* `outboxd words[0] -c config words[1] ...` ends with that code and such an error, and changes nothing. */
+/* `outboxd words[0] -c config words[1] ...` ends with that code and such an error, and changes
+ * nothing. */
 static void refuses(int code, const char *const *words, const char *const *parts)
 {
     const char *before = fingerprint();
@@ -199,7 +208,8 @@ static void leads(void)
     outboxd_wait_log(&relay, "lease taken", 10000);
     assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.event"), 3);
     stops_at_once(&relay);
-    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE holder IS NOT NULL"), 0);
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE holder IS NOT NULL"),
+                     0);
 }
 
 /* It says that it waits, and why, and goes on waiting until it is told to stop. */
@@ -209,7 +219,8 @@ static void waits(const char *why)
     outboxd_wait_log(&relay, why, 5000);
     outboxd_wait_log(&relay, "tried again until it answers", 1000);
     test_sleep_ms(700); /* several tries: the same trouble is told once */
-    CHECK(outboxd_log_count(&relay, why) == 1, "said %d times: %s", outboxd_log_count(&relay, why), why);
+    CHECK(outboxd_log_count(&relay, why) == 1, "said %d times: %s", outboxd_log_count(&relay, why),
+          why);
     stops_at_once(&relay);
     outboxd_log_truncate(&relay);
     outboxd_start(&relay);
@@ -217,7 +228,9 @@ static void waits(const char *why)
     assert_true(proc_alive(&relay.proc));
 }
 
-/* ---- the configuration ------------------------------------------------------------------------------------------------ */
+/* ---- the configuration
+ * ------------------------------------------------------------------------------------------------
+ */
 
 #define BROKERS "kafka: {brokers: \"b:9\"}\n"
 
@@ -233,36 +246,50 @@ static void test_wrong_settings(void **state)
         {BROKERS "relay:\n\tname: x\n", {"outboxd.yaml:3:1: ", "a tab", "spaces"}},
         {"a: \xff\xfe\n", {"outboxd.yaml:1:4: ", "save the file as UTF-8"}},
         {"relay: {name: x}\n", {"kafka.brokers: is required"}},
-        {BROKERS "relay: {window_event: 5}\n", {"outboxd.yaml:2:9: relay.window_event: ", "\"window_events\""}},
+        {BROKERS "relay: {window_event: 5}\n",
+         {"outboxd.yaml:2:9: relay.window_event: ", "\"window_events\""}},
         {BROKERS "postgress: {}\n", {"outboxd.yaml:2:1: postgress: ", "\"postgres\""}},
         {BROKERS "relay: {name: a}\nrelay: {name: b}\n", {"outboxd.yaml:3:1: ", "twice", "line 2"}},
-        {BROKERS "relay: {window_events: many}\n", {"outboxd.yaml:2:24: relay.window_events: ", "write a whole number"}},
-        {BROKERS "relay: {lease_ttl: [1s]}\n", {"outboxd.yaml:2:20: relay.lease_ttl: ", "write a duration"}},
+        {BROKERS "relay: {window_events: many}\n",
+         {"outboxd.yaml:2:24: relay.window_events: ", "write a whole number"}},
+        {BROKERS "relay: {lease_ttl: [1s]}\n",
+         {"outboxd.yaml:2:20: relay.lease_ttl: ", "write a duration"}},
         {BROKERS "relay: {lease_ttl: 10}\n", {"relay.lease_ttl: 10 has no unit", "such as 10s"}},
         {BROKERS "relay: {window_bytes: 32MX}\n", {"relay.window_bytes: ", "\"MX\"", "MiB"}},
-        {BROKERS "relay: {lease_ttl: 10ms}\n", {"relay.lease_ttl: 10ms is out of range", "1s to 10m"}},
+        {BROKERS "relay: {lease_ttl: 10ms}\n",
+         {"relay.lease_ttl: 10ms is out of range", "1s to 10m"}},
         {BROKERS "relay: {wakeup: bell}\n", {"relay.wakeup: ", "doorbell, poll"}},
         {BROKERS "relay: {name: \"${OUTBOXD_NOT_SET}\"}\n",
-         {"outboxd.yaml:2:15: relay.name: ", "OUTBOXD_NOT_SET is not set", "${OUTBOXD_NOT_SET:-default}"}},
+         {"outboxd.yaml:2:15: relay.name: ", "OUTBOXD_NOT_SET is not set",
+          "${OUTBOXD_NOT_SET:-default}"}},
         {"kafka: {brokers: \"b:9,:\"}\n", {"kafka.brokers: ", "write host:port"}},
-        {"kafka: {brokers: \"b:9\", properties: {acks: 1}}\n", {"kafka.properties.acks: ", "may not be '1'", "leave it out"}},
+        {"kafka: {brokers: \"b:9\", properties: {acks: 1}}\n",
+         {"kafka.properties.acks: ", "may not be '1'", "leave it out"}},
         {"kafka: {brokers: \"b:9\", properties: {enable.idempotence: false}}\n",
          {"kafka.properties.enable.idempotence: ", "order is lost", "leave it out"}},
-        {"kafka: {brokers: \"b:9\", properties: {message.timeout.ms: 1000}}\n", {"message.timeout.ms", "leave it out"}},
-        {"kafka: {brokers: \"b:9\", properties: {transactional.id: x}}\n", {"transactional.id", "leave it out"}},
+        {"kafka: {brokers: \"b:9\", properties: {message.timeout.ms: 1000}}\n",
+         {"message.timeout.ms", "leave it out"}},
+        {"kafka: {brokers: \"b:9\", properties: {transactional.id: x}}\n",
+         {"transactional.id", "leave it out"}},
         {"kafka: {brokers: \"b:9\", properties: {sasl.pasword: " SECRET "}}\n",
-         {"outboxd.yaml:1:38: kafka.properties.sasl.pasword", "No such configuration property", "CONFIGURATION.md"}},
-        {"kafka: {brokers: \"b:9\", properties: {linger.ms: " SECRET "}}\n", {"kafka.properties.linger.ms: ", "Invalid value"}},
+         {"outboxd.yaml:1:38: kafka.properties.sasl.pasword", "No such configuration property",
+          "CONFIGURATION.md"}},
+        {"kafka: {brokers: \"b:9\", properties: {linger.ms: " SECRET "}}\n",
+         {"kafka.properties.linger.ms: ", "Invalid value"}},
         {"kafka: {brokers: \"b:9\", properties: {sasl.password_file: /nowhere/pw}}\n",
          {"kafka.properties.sasl.password_file: ", "/nowhere/pw"}},
         {BROKERS "routes: [{name: a, match: {aggregate_type: order}, on_error: park}]\n",
          {"outboxd.yaml:2:62: routes[0].on_error: ", "park", "write halt"}},
-        {BROKERS "routes: [{name: a, match: {aggregate_type: order}, on_error: skip}]\n", {"on_error: ", "write halt"}},
-        {BROKERS "postgres: {password: [" SECRET "]}\n", {"outboxd.yaml:2:22: postgres.password: ", "write a text"}},
-        {BROKERS "postgres: {password_file: /nowhere/pw}\n", {"postgres.password_file: ", "/nowhere/pw"}},
+        {BROKERS "routes: [{name: a, match: {aggregate_type: order}, on_error: skip}]\n",
+         {"on_error: ", "write halt"}},
+        {BROKERS "postgres: {password: [" SECRET "]}\n",
+         {"outboxd.yaml:2:22: postgres.password: ", "write a text"}},
+        {BROKERS "postgres: {password_file: /nowhere/pw}\n",
+         {"postgres.password_file: ", "/nowhere/pw"}},
         {BROKERS "postgres: {url: \"postgres://u:" SECRET "@h/d\", password: " SECRET "}\n",
          {"postgres.password: ", "remove one of the two"}},
-        {BROKERS "postgres: {url: \"postgres//u:" SECRET "@h/d\"}\n", {"outboxd.yaml:2:17: postgres.url: ", "postgres://user@host"}},
+        {BROKERS "postgres: {url: \"postgres//u:" SECRET "@h/d\"}\n",
+         {"outboxd.yaml:2:17: postgres.url: ", "postgres://user@host"}},
     };
 
     (void)state;
@@ -279,8 +306,9 @@ static void test_wrong_settings(void **state)
 static void test_urls_that_libpq_cannot_read(void **state)
 {
     static const char *const urls[] = {
-        "postgres://u:" SECRET "/x@h/d", "postgres://u:x@h:" SECRET "/d",      "postgres://u:%zz" SECRET "@h/d",
-        "postgres://u:" SECRET "@h/d?foo=" SECRET, "host=h pasword=" SECRET, "postgres://u:" SECRET "@h/d?sslmode=never",
+        "postgres://u:" SECRET "/x@h/d",  "postgres://u:x@h:" SECRET "/d",
+        "postgres://u:%zz" SECRET "@h/d", "postgres://u:" SECRET "@h/d?foo=" SECRET,
+        "host=h pasword=" SECRET,         "postgres://u:" SECRET "@h/d?sslmode=never",
     };
 
     (void)state;
@@ -330,7 +358,8 @@ static void test_configuration_that_cannot_be_read(void **state)
     outboxd_configure_text(&relay, BROKERS);
     tmp_folder("odd", folder);
     path_join(relay.config, folder, "absent.yaml");
-    refuses(78, WORDS("run"), WORDS("absent.yaml: does not exist", "-c FILE", "outboxd config --example"));
+    refuses(78, WORDS("run"),
+            WORDS("absent.yaml: does not exist", "-c FILE", "outboxd config --example"));
     refuses(78, WORDS("status"), WORDS("absent.yaml: does not exist"));
     refuses(78, WORDS("migrate", "--print"), WORDS("absent.yaml: does not exist"));
     (void)snprintf(relay.config, sizeof relay.config, "%s", folder);
@@ -354,11 +383,12 @@ static void test_secrets_are_hidden(void **state)
     tmp_folder("secret", folder);
     path_join(file, folder, "pw");
     file_write(file, "%s\n", SECRET);
-    (void)snprintf(text, sizeof text,
-                   "postgres: {url: \"postgres://u@h/d\", password_file: %s}\n"
-                   "kafka: {brokers: \"b:9\", properties: {sasl.username: outboxd, sasl.password_file: %s, "
-                   "ssl.key.password: " SECRET "}}\n",
-                   file, file);
+    (void)snprintf(
+        text, sizeof text,
+        "postgres: {url: \"postgres://u@h/d\", password_file: %s}\n"
+        "kafka: {brokers: \"b:9\", properties: {sasl.username: outboxd, sasl.password_file: %s, "
+        "ssl.key.password: " SECRET "}}\n",
+        file, file);
     outboxd_configure_text(&relay, text);
     succeeds(WORDS("config"), "password: \"***\"");
     assert_contains(out, "sasl.password: \"***\"");
@@ -369,7 +399,9 @@ static void test_secrets_are_hidden(void **state)
     succeeds(WORDS("config"), "host=h sslpassword=***");
 }
 
-/* ---- the command line -------------------------------------------------------------------------------------------------- */
+/* ---- the command line
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void test_wrong_usage(void **state)
 {
@@ -426,14 +458,16 @@ static void test_sql_without_a_configuration(void **state)
     make_database(name, "template0");
     PQfinish(owner);
     owner = connect_to(name);
-    assert_int_equal(proc_run(WORDS("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", pg_url(&pg, "postgres", name).text,
-                                    "-f", file),
+    assert_int_equal(proc_run(WORDS("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
+                                    pg_url(&pg, "postgres", name).text, "-f", file),
                               NULL, 20000),
                      0);
     assert_int_equal(pg_int(owner, "SELECT max(version) FROM outbox.migration"), 2);
 }
 
-/* ---- the database ------------------------------------------------------------------------------------------------------ */
+/* ---- the database
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static const char *owner_url(void)
 {
@@ -453,7 +487,8 @@ static void test_no_schema(void **state)
     configure(&relay, "relay", "orders", "");
     refuses(78, WORDS("run"), WORDS("no outbox tables", database, "run `outboxd migrate`"));
     refuses(78, WORDS("status"), WORDS("no outbox schema", database, "run `outboxd migrate`"));
-    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()), WORDS("run `outboxd migrate`"));
+    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
+            WORDS("run `outboxd migrate`"));
     succeeds(WORDS("migrate", "--url", owner_url()), "relay orders: made, starts at beginning");
     succeeds(WORDS("status"), "relay orders: no leader");
 }
@@ -477,7 +512,8 @@ static void test_newer_schema(void **state)
     pg_exec(owner, "INSERT INTO outbox.migration (version, name) VALUES (99, 'x')");
     refuses(78, WORDS("run"), WORDS("version 99", "use a newer outboxd"));
     refuses(78, WORDS("migrate", "--url", owner_url()), WORDS("version 99", "use a newer outboxd"));
-    refuses(78, WORDS("migrate", "--down", "0", "--yes", "--url", owner_url()), WORDS("version 99", "use a newer outboxd"));
+    refuses(78, WORDS("migrate", "--down", "0", "--yes", "--url", owner_url()),
+            WORDS("version 99", "use a newer outboxd"));
     succeeds(WORDS("status"), "relay orders: newer schema");
     assert_contains(out, "use a newer outboxd");
 }
@@ -494,8 +530,10 @@ static void test_wrong_password(void **state)
     (void)snprintf(more, sizeof more, ", password_file: %s", file);
     configure(&relay, "keyed", "orders", more);
     file_write(file, "%s", SECRET "-not");
-    refuses(78, WORDS("run"), WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
-    refuses(78, WORDS("status"), WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
+    refuses(78, WORDS("run"),
+            WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
+    refuses(78, WORDS("status"),
+            WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
     file_write(file, "%s\n", SECRET);
     succeeds(WORDS("status"), "relay orders: no leader");
     leads();
@@ -503,7 +541,8 @@ static void test_wrong_password(void **state)
     configure(&relay, "keyed:" SECRET "-not", "orders", "");
     refuses(78, WORDS("run"), WORDS("28P01", "in the url"));
     refuses(78, WORDS("status"), WORDS("28P01", "in the url"));
-    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "keyed:" SECRET "-not", database).text), WORDS("28P01", "in the url"));
+    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "keyed:" SECRET "-not", database).text),
+            WORDS("28P01", "in the url"));
     configure(&relay, "keyed:" SECRET, "orders", "");
     succeeds(WORDS("status"), "relay orders: no leader");
 
@@ -527,7 +566,8 @@ static void test_roles_and_databases_that_are_not_let_in(void **state)
         configure(&relay, cases[i].user, "orders", "");
         refuses(78, WORDS("run"), cases[i].parts);
         refuses(78, WORDS("status"), cases[i].parts);
-        refuses(78, WORDS("migrate", "--url", pg_url(&pg, cases[i].user, database).text), cases[i].parts);
+        refuses(78, WORDS("migrate", "--url", pg_url(&pg, cases[i].user, database).text),
+                cases[i].parts);
     }
     (void)strncat(database, "_gone", sizeof database - strlen(database) - 1);
     configure(&relay, "relay", "orders", "");
@@ -541,13 +581,18 @@ static void test_a_role_without_grants(void **state)
     configure(&relay, "fresh", "orders", "");
     refuses(78, WORDS("run"), WORDS("role fresh", "GRANT outbox_relay TO fresh;"));
     refuses(78, WORDS("status"), WORDS("permission denied", "GRANT outbox_relay TO fresh;"));
-    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "fresh", database).text), WORDS("superuser", "outbox_owner"));
-    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", pg_url(&pg, "fresh", database).text),
+    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "fresh", database).text),
+            WORDS("superuser", "outbox_owner"));
+    refuses(78,
+            WORDS("rebase", "--to", "now", "--yes", "--url", pg_url(&pg, "fresh", database).text),
             WORDS("superuser", "outbox_owner"));
     pg_exec(owner, "GRANT outbox_relay TO fresh");
     leads();
-    pg_exec(owner, "REVOKE UPDATE ON outbox.lane FROM outbox_relay; REVOKE SELECT ON outbox.event FROM outbox_relay");
-    refuses(78, WORDS("run"), WORDS("role fresh", "GRANT SELECT ON outbox.event TO fresh;", "GRANT UPDATE ON outbox.lane TO fresh;"));
+    pg_exec(owner, "REVOKE UPDATE ON outbox.lane FROM outbox_relay; REVOKE SELECT ON outbox.event "
+                   "FROM outbox_relay");
+    refuses(78, WORDS("run"),
+            WORDS("role fresh", "GRANT SELECT ON outbox.event TO fresh;",
+                  "GRANT UPDATE ON outbox.lane TO fresh;"));
     refuses(78, WORDS("status"), WORDS("permission denied", "event"));
     pg_exec(owner, "GRANT SELECT ON outbox.event TO fresh; GRANT UPDATE ON outbox.lane TO fresh");
     leads();
@@ -560,9 +605,12 @@ static void test_no_such_relay(void **state)
     configure(&relay, "relay", "other", "");
     refuses(78, WORDS("run"), WORDS("\"other\"", "outboxd migrate", "relay.name"));
     refuses(78, WORDS("status"), WORDS("\"other\"", "only: orders"));
-    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()), WORDS("\"other\"", "only: orders"));
-    refuses(64, WORDS("migrate", "--url", owner_url()), WORDS("\"other\"", "--start beginning", "--start now"));
-    succeeds(WORDS("migrate", "--start", "now", "--url", owner_url()), "relay other: made, starts at now");
+    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
+            WORDS("\"other\"", "only: orders"));
+    refuses(64, WORDS("migrate", "--url", owner_url()),
+            WORDS("\"other\"", "--start beginning", "--start now"));
+    succeeds(WORDS("migrate", "--start", "now", "--url", owner_url()),
+             "relay other: made, starts at now");
     succeeds(WORDS("status"), "unsent       0 events");
     leads();
 }
@@ -571,7 +619,8 @@ static void test_going_back_drops_no_events_unasked(void **state)
 {
     (void)state;
     configure(&relay, "relay", "orders", "");
-    refuses(64, WORDS("migrate", "--down", "0", "--url", owner_url()), WORDS("holds events", "--yes"));
+    refuses(64, WORDS("migrate", "--down", "0", "--url", owner_url()),
+            WORDS("holds events", "--yes"));
 }
 
 static void test_a_foreign_position(void **state)
@@ -579,13 +628,17 @@ static void test_a_foreign_position(void **state)
     (void)state;
     configure(&relay, "relay", "orders", "");
     pg_exec(owner, "UPDATE outbox.relay SET system_identifier = 42");
-    refuses(78, WORDS("run"), WORDS("\"orders\"", "system_identifier 42", "outboxd rebase --to now|beginning"));
+    refuses(78, WORDS("run"),
+            WORDS("\"orders\"", "system_identifier 42", "outboxd rebase --to now|beginning"));
     succeeds(WORDS("status"), "relay orders: foreign database");
     assert_contains(out, "outboxd rebase");
-    refuses(64, WORDS("rebase", "--to", "now", "--url", owner_url()), WORDS("nothing was changed", "--yes"));
-    succeeds(WORDS("rebase", "--to", "now", "--dry-run", "--url", owner_url()), "Nothing was changed");
+    refuses(64, WORDS("rebase", "--to", "now", "--url", owner_url()),
+            WORDS("nothing was changed", "--yes"));
+    succeeds(WORDS("rebase", "--to", "now", "--dry-run", "--url", owner_url()),
+             "Nothing was changed");
     assert_int_equal(pg_int(owner, "SELECT system_identifier FROM outbox.relay"), 42);
-    succeeds(WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()), "this server is now the position's own");
+    succeeds(WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
+             "this server is now the position's own");
     succeeds(WORDS("status"), "unsent       0 events");
     leads();
 }
@@ -596,7 +649,8 @@ static void test_a_position_ahead_of_the_server(void **state)
     configure(&relay, "relay", "orders", "");
     pg_exec(owner, "UPDATE outbox.lane SET base = '1000000:1000000:'");
     refuses(78, WORDS("run"), WORDS("\"orders\"", "1000000", "outboxd rebase --to now|beginning"));
-    succeeds(WORDS("rebase", "--to", "beginning", "--yes", "--url", owner_url()), "1000000:1000000:");
+    succeeds(WORDS("rebase", "--to", "beginning", "--yes", "--url", owner_url()),
+             "1000000:1000000:");
     succeeds(WORDS("status"), "unsent       3 events");
     leads();
 }
@@ -606,14 +660,19 @@ static void test_tables_that_hide_or_reorder(void **state)
     (void)state;
     configure(&relay, "relay", "orders", "");
     pg_exec(owner, "ALTER TABLE outbox.event ENABLE ROW LEVEL SECURITY");
-    refuses(78, WORDS("run"), WORDS("role relay", "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY;", "BYPASSRLS"));
-    pg_exec(owner, "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY; ALTER SEQUENCE outbox.event_id_seq CACHE 20");
-    refuses(78, WORDS("run"), WORDS("outbox.event.id", "ALTER SEQUENCE outbox.event_id_seq CACHE 1;"));
+    refuses(
+        78, WORDS("run"),
+        WORDS("role relay", "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY;", "BYPASSRLS"));
+    pg_exec(owner, "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY; ALTER SEQUENCE "
+                   "outbox.event_id_seq CACHE 20");
+    refuses(78, WORDS("run"),
+            WORDS("outbox.event.id", "ALTER SEQUENCE outbox.event_id_seq CACHE 1;"));
     pg_exec(owner, "ALTER SEQUENCE outbox.event_id_seq CACHE 1");
     leads();
 }
 
-/* ---- what can pass by itself ----------------------------------------------------------------------------------------- */
+/* ---- what can pass by itself
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_postgres_is_down(void **state)
 {
@@ -643,7 +702,9 @@ static void test_postgres_says_nothing(void **state)
     if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || listen(fd, 16) != 0 ||
         getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         support_fail("no socket to listen on");
-    (void)snprintf(text, sizeof text, BROKERS "postgres: {url: \"postgres://u@127.0.0.1:%d/d\", connect_timeout: 200ms}\n",
+    (void)snprintf(text, sizeof text,
+                   BROKERS
+                   "postgres: {url: \"postgres://u@127.0.0.1:%d/d\", connect_timeout: 200ms}\n",
                    ntohs(at.sin_port));
     outboxd_configure_text(&relay, text);
     waits("no answer within 200 ms");
@@ -663,13 +724,15 @@ static void start_standby(struct pg_server *standby)
     path_join(standby->data, standby->dir, "data");
     path_join(standby->log, standby->dir, "log");
     path_join(log, standby->dir, "basebackup");
-    if (proc_run(WORDS("pg_basebackup", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-D", standby->data, "-d",
-                       pg_url(&pg, "postgres", "postgres").text),
+    if (proc_run(WORDS("pg_basebackup", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-D",
+                       standby->data, "-d", pg_url(&pg, "postgres", "postgres").text),
                  log, 30000) != 0)
         support_fail("pg_basebackup: %s", file_read(log));
     path_join(path, standby->data, "postgresql.auto.conf");
     f = fopen(path, "ae");
-    if (f == NULL || fprintf(f, "port = %d\nunix_socket_directories = '%s'\n", standby->port, standby->dir) < 0 ||
+    if (f == NULL ||
+        fprintf(f, "port = %d\nunix_socket_directories = '%s'\n", standby->port, standby->dir) <
+            0 ||
         fclose(f) != 0)
         support_fail("write %s", path);
     if (geteuid() == 0 && proc_run(WORDS("chown", "-R", "postgres", standby->dir), log, 10000) != 0)
@@ -686,7 +749,8 @@ static void test_a_standby_is_waited_out(void **state)
     (void)state;
     start_standby(&standby);
     (void)snprintf(text, sizeof text,
-                   "postgres: {url: \"%s\"}\nkafka: {brokers: \"" NOBODY_HOME "\"}\nrelay: {name: orders, shutdown_timeout: 1s}\n",
+                   "postgres: {url: \"%s\"}\nkafka: {brokers: \"" NOBODY_HOME
+                   "\"}\nrelay: {name: orders, shutdown_timeout: 1s}\n",
                    pg_url(&standby, "relay", database).text);
     outboxd_configure_text(&relay, text);
     waits("waiting for a primary");

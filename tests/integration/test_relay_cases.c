@@ -63,11 +63,14 @@ static void assert_oracle(int64_t max_duplicates)
 
 static void publish(const char *key, int seq, int padding)
 {
-    pg_exec(owner,
-            "SELECT outbox.publish('order', '%s', 'order.placed', "
-            "json_build_object('seq', %d, 'padding', "
-            "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, %d))))", /* lz4 can do nothing for it */
-            key, seq, padding / 32 + 1);
+    pg_exec(
+        owner,
+        "SELECT outbox.publish('order', '%s', 'order.placed', "
+        "json_build_object('seq', %d, 'padding', "
+        "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, %d))))", /* lz4 can do
+                                                                                         nothing for
+                                                                                         it */
+        key, seq, padding / 32 + 1);
 }
 
 static void assert_status(const char *part)
@@ -78,8 +81,8 @@ static void assert_status(const char *part)
     assert_contains(out, part);
 }
 
-/* Brokers accept any first sequence number: a fresh producer that sends {1, 2 = too large} and then {3, 4} of one
- * partition would get 3 and 4 into the log before 1. */
+/* Brokers accept any first sequence number: a fresh producer that sends {1, 2 = too large} and then
+ * {3, 4} of one partition would get 3 and 4 into the log before 1. */
 static void test_a_refused_event_halts_and_nothing_overtakes(void **state)
 {
     static const char *const config[] = {"max.message.bytes", "20000", NULL};
@@ -167,12 +170,17 @@ static void test_a_missing_topic_is_waited_for(void **state)
     for (int i = 1; i <= 30; i++)
         publish("k", i, 10);
     outboxd_wait_log(&relay, "topic_missing", 10000);
-    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause = 'topic_missing'") == 1, 3000);
+    WAIT_UNTIL(
+        pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause = 'topic_missing'") ==
+            1,
+        3000);
     assert_status("create the topic");
     assert_true(proc_alive(&relay.proc));
     kafka_create_topic(&kafka, TOPIC, 3, NULL);
     outboxd_wait_drained(&relay, 15000);
-    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause IS NOT NULL") == 0, 3000);
+    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause IS NOT NULL") ==
+                   0,
+               3000);
     assert_status("ok");
     assert_int_equal(outboxd_stop(&relay), 0);
     assert_oracle(0);
@@ -187,11 +195,16 @@ static void test_brokers_down_at_the_start(void **state)
     outboxd_start(&relay);
     publish("k", 1, 10);
     outboxd_wait_log(&relay, "broker_unreachable", 10000);
-    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause = 'broker_unreachable'") == 1, 3000);
+    WAIT_UNTIL(
+        pg_int(owner,
+               "SELECT count(*) FROM outbox.relay WHERE trouble_cause = 'broker_unreachable'") == 1,
+        3000);
     assert_status("kafka.brokers");
     kafka_start(&kafka, 0);
     outboxd_wait_drained(&relay, 15000);
-    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause IS NOT NULL") == 0, 10000);
+    WAIT_UNTIL(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause IS NOT NULL") ==
+                   0,
+               10000);
     assert_int_equal(outboxd_stop(&relay), 0);
     assert_oracle(0);
 }
@@ -205,16 +218,19 @@ static void test_partitions_are_added_under_load(void **state)
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 2, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL,
-                      "log: {level: info}"); /* the count is asked for every minute; a new producer asks at once */
+                      "log: {level: info}"); /* the count is asked for every minute; a new producer
+                                                asks at once */
     outboxd_start(&relay);
-    load = load_start(&(struct load_params){.pg = &pg, .writers = 4, .seed = 8, .duration_ms = 3000, .max_pause_ms = 5});
+    load = load_start(&(struct load_params){
+        .pg = &pg, .writers = 4, .seed = 8, .duration_ms = 3000, .max_pause_ms = 5});
     test_sleep_ms(1000);
     kafka_grow_topic(&kafka, TOPIC, 5);
     load_wait(load, 20000);
     outboxd_wait_drained(&relay, 20000);
     assert_int_equal(outboxd_stop(&relay), 0);
     load_free(load);
-    /* keys may stand in another partition than the new count gives: only loss, ghosts and order are judged */
+    /* keys may stand in another partition than the new count gives: only loss, ghosts and order are
+     * judged */
     oracle_judge(&report, &p);
     assert_int_equal(report.lost, 0);
     assert_int_equal(report.ghosts, 0);
@@ -230,18 +246,24 @@ static void test_tombstones_headers_topics_and_raw(void **state)
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
     pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.deleted', NULL)");
-    pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.placed', '{\"a\": 1.0, \"a\": \"\\u00e9\"}', "
-                   "headers => '{\"traceparent\": \"00-1-2-03\", \"n\": 5}')");
-    pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.placed', '[]', topic => 'audit', partition_key => 'x')");
-    pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.scanned', NULL, payload_bytes => '\\x00ff10', "
-                   "content_type => 'avro/binary')");
+    pg_exec(
+        owner,
+        "SELECT outbox.publish('order', 'k', 'order.placed', '{\"a\": 1.0, \"a\": \"\\u00e9\"}', "
+        "headers => '{\"traceparent\": \"00-1-2-03\", \"n\": 5}')");
+    pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.placed', '[]', topic => 'audit', "
+                   "partition_key => 'x')");
+    pg_exec(
+        owner,
+        "SELECT outbox.publish('order', 'k', 'order.scanned', NULL, payload_bytes => '\\x00ff10', "
+        "content_type => 'avro/binary')");
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
     assert_oracle(0);
     kafka_delete_topic(&kafka, "audit");
 }
 
-/* Commits with random pauses: the bell (or the look before sleep) finds each; the belt behind it finds none. */
+/* Commits with random pauses: the bell (or the look before sleep) finds each; the belt behind it
+ * finds none. */
 static void test_the_doorbell_misses_nothing(void **state)
 {
     unsigned chance = 9;
@@ -275,8 +297,11 @@ static void test_memory_stays_bounded(void **state)
     outboxd_wait_drained(&relay, 5000);
     test_sleep_ms(1000);
     idle = proc_rss_kib(relay.proc.pid);
-    load_bulk(owner, &(struct load_bulk){
-                         .prefix = "bulk", .events = 1000000, .keys = 10000, .first_seq = 1, .payload_bytes = 200});
+    load_bulk(owner, &(struct load_bulk){.prefix = "bulk",
+                                         .events = 1000000,
+                                         .keys = 10000,
+                                         .first_seq = 1,
+                                         .payload_bytes = 200});
     outboxd_wait_drained(&relay, 120000);
     print_message("resident: %ld KiB idle, %ld KiB at its peak over a million rows\n", idle,
                   proc_peak_kib(relay.proc.pid));
@@ -295,12 +320,14 @@ static void test_memory_with_large_payloads(void **state)
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 3, config);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
-    pg_exec(owner, "SELECT outbox.publish('order', 'k' || i, 'order.placed', json_build_object('seq', 1, 'padding', "
+    pg_exec(owner, "SELECT outbox.publish('order', 'k' || i, 'order.placed', "
+                   "json_build_object('seq', 1, 'padding', "
                    "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 31250)))) "
                    "FROM generate_series(1, 200) i");
     outboxd_start(&relay);
     outboxd_wait_drained(&relay, 60000);
-    print_message("resident: %ld KiB at its peak over 200 payloads of 1 MB\n", proc_peak_kib(relay.proc.pid));
+    print_message("resident: %ld KiB at its peak over 200 payloads of 1 MB\n",
+                  proc_peak_kib(relay.proc.pid));
 #if !defined(__SANITIZE_ADDRESS__)
     assert_in_range(proc_peak_kib(relay.proc.pid), 1, 64 * 1024);
 #endif

@@ -1,4 +1,5 @@
-/* The whole binary on a real Postgres and a real Kafka, with faults; every run ends with the oracle. */
+/* The whole binary on a real Postgres and a real Kafka, with faults; every run ends with the
+ * oracle. */
 #include "../support/check.h"
 
 #include "../support/kafka.h"
@@ -53,7 +54,8 @@ static int teardown(void **state)
 
 static struct oracle_params judge(const struct load *load)
 {
-    return (struct oracle_params){.pg = &pg, .brokers = kafka_brokers(&kafka), .load = load, .wait_ms = 20000};
+    return (struct oracle_params){
+        .pg = &pg, .brokers = kafka_brokers(&kafka), .load = load, .wait_ms = 20000};
 }
 
 static void finish(struct load *load, int64_t max_duplicates)
@@ -71,7 +73,8 @@ static void assert_no_sessions_left(void)
 {
     PGconn *conn = pg_open(&pg, NULL);
 
-    WAIT_UNTIL(pg_int(conn, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay'") == 0, 5000);
+    WAIT_UNTIL(pg_int(conn, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay'") == 0,
+               5000);
     assert_int_equal(pg_int(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0);
     PQfinish(conn);
 }
@@ -83,8 +86,12 @@ static void test_without_faults_no_duplicates(void **state)
     (void)state;
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
-    load = load_start(&(struct load_params){
-        .pg = &pg, .writers = 12, .seed = 1, .duration_ms = 5000, .max_pause_ms = 10, .long_transaction = true});
+    load = load_start(&(struct load_params){.pg = &pg,
+                                            .writers = 12,
+                                            .seed = 1,
+                                            .duration_ms = 5000,
+                                            .max_pause_ms = 10,
+                                            .long_transaction = true});
     load_wait(load, 30000);
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
@@ -117,7 +124,8 @@ static void test_killed_twenty_times(void **state)
     assert_no_sessions_left();
 }
 
-/* One transaction open throughout is part of the load; here one of 100,000 rows commits in the middle of it all. */
+/* One transaction open throughout is part of the load; here one of 100,000 rows commits in the
+ * middle of it all. */
 static void test_a_straggler_of_100000_rows(void **state)
 {
     struct load *load;
@@ -127,9 +135,13 @@ static void test_a_straggler_of_100000_rows(void **state)
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
     pg_exec(straggler, "BEGIN");
-    load_bulk(straggler, &(struct load_bulk){
-                             .prefix = "straggler", .events = 100000, .keys = 50, .first_seq = 1, .payload_bytes = 100});
-    load = load_start(&(struct load_params){.pg = &pg, .writers = 6, .seed = 3, .duration_ms = 4000, .max_pause_ms = 10});
+    load_bulk(straggler, &(struct load_bulk){.prefix = "straggler",
+                                             .events = 100000,
+                                             .keys = 50,
+                                             .first_seq = 1,
+                                             .payload_bytes = 100});
+    load = load_start(&(struct load_params){
+        .pg = &pg, .writers = 6, .seed = 3, .duration_ms = 4000, .max_pause_ms = 10});
     test_sleep_ms(2000);
     pg_exec(straggler, "COMMIT");
     PQfinish(straggler);
@@ -146,8 +158,12 @@ static void test_postgres_crashes_under_asynchronous_commits(void **state)
     (void)state;
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", window_events: 500", NULL);
     outboxd_start(&relay);
-    load = load_start(&(struct load_params){
-        .pg = &pg, .writers = 8, .seed = 4, .max_pause_ms = 5, .async_commit = true, .survive = true});
+    load = load_start(&(struct load_params){.pg = &pg,
+                                            .writers = 8,
+                                            .seed = 4,
+                                            .max_pause_ms = 5,
+                                            .async_commit = true,
+                                            .survive = true});
     for (int i = 0; i < 3; i++) {
         test_sleep_ms(1200);
         pg_crash(&pg);
@@ -188,9 +204,11 @@ static void test_a_standby_takes_over(void **state)
     struct load *load;
 
     (void)state;
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", window_events: 500, lease_ttl: 1s", NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", window_events: 500, lease_ttl: 1s",
+                      NULL);
     /* as on another machine: another instance */
-    outboxd_configure(&second, &pg, kafka_brokers(&kafka), "-2, window_events: 500, lease_ttl: 1s", NULL);
+    outboxd_configure(&second, &pg, kafka_brokers(&kafka), "-2, window_events: 500, lease_ttl: 1s",
+                      NULL);
     outboxd_start(&relay);
     outboxd_wait_log(&relay, "lease taken", 5000);
     outboxd_start(&second);
@@ -204,7 +222,8 @@ static void test_a_standby_takes_over(void **state)
     outboxd_log_truncate(&relay);
     outboxd_kill9(&second);
     outboxd_wait_log(&relay, "lease taken", 3000); /* not released: ttl + 2 s */
-    /* stopped past its lease while another takes over, then continued: it must notice and stand by */
+    /* stopped past its lease while another takes over, then continued: it must notice and stand by
+     */
     outboxd_start(&second);
     outboxd_wait_log(&second, "standing by", 5000);
     proc_signal(&relay.proc, SIGSTOP);
@@ -227,7 +246,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without_faults_no_duplicates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_twenty_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_straggler_of_100000_rows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_postgres_crashes_under_asynchronous_commits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_crashes_under_asynchronous_commits, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_the_broker_is_killed_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_standby_takes_over, setup, teardown),
     };

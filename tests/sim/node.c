@@ -168,8 +168,8 @@ static void restart(void *self, void *arg)
     if (n->relay != NULL || n->stay_down)
         return;
     n->stopping = false;
-    n->relay =
-        relay_new(&n->params, &fake_source_ops, &n->source, &fake_sink_ops, &n->sink, &host_ops, n);
+    n->relay = relay_new(&n->params, &(struct relay_world){&fake_source_ops, &n->source,
+                                                           &fake_sink_ops, &n->sink, &host_ops, n});
     source_attach(&n->source, n->relay, (*n->next_holder)++, n->number);
     sink_attach(&n->sink, n->relay, n->number);
     world_say(n->world, "relay %u: starts as holder %" PRIu64, n->number, n->source.holder);

@@ -31,8 +31,8 @@ void outboxd_configure_text(struct outboxd *o, const char *text)
     file_write(o->log, "%s", "");
 }
 
-void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers, const char *relay_extra,
-                       const char *extra)
+void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers,
+                       const char *relay_extra, const char *extra)
 {
     char text[4096];
 
@@ -41,8 +41,8 @@ void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char
                    "kafka: {brokers: \"%s\"}\n"
                    "relay: {name: orders, instance: test%s}\n"
                    "%s\n",
-                   pg_url(pg, "relay", "postgres").text, brokers, relay_extra == NULL ? "" : relay_extra,
-                   extra == NULL ? "" : extra);
+                   pg_url(pg, "relay", "postgres").text, brokers,
+                   relay_extra == NULL ? "" : relay_extra, extra == NULL ? "" : extra);
     outboxd_configure_text(o, text);
 }
 
@@ -65,7 +65,8 @@ void outboxd_kill9(struct outboxd *o)
     proc_kill9(&o->proc);
 }
 
-int outboxd_command(const struct outboxd *o, const char *command, const char *const *more, char *out)
+int outboxd_command(const struct outboxd *o, const char *command, const char *const *more,
+                    char *out)
 {
     const char *argv[16] = {binary(), command, "-c", o->config};
     char folder[PATH_SIZE];

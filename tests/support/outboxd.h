@@ -1,5 +1,5 @@
-/* The whole binary under test: a configuration file in the temporary folder, `outboxd` as a child process, its log.
- * The binary is $OUTBOXD, or build/outboxd. */
+/* The whole binary under test: a configuration file in the temporary folder, `outboxd` as a child
+ * process, its log. The binary is $OUTBOXD, or build/outboxd. */
 #ifndef OUTBOXD_TESTS_OUTBOXD_H
 #define OUTBOXD_TESTS_OUTBOXD_H
 
@@ -16,10 +16,11 @@ struct outboxd {
     char log[PATH_SIZE]; /* stderr of every run, appended */
 };
 
-/* Writes the configuration of relay `orders`; `extra` (NULL or YAML at top level) is appended, `relay_extra` (NULL or
+/* Writes the configuration of relay `orders`; `extra` (NULL or YAML at top level) is appended,
+ * `relay_extra` (NULL or
  * ", key: value ...") goes into the relay section. */
-void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers, const char *relay_extra,
-                       const char *extra);
+void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers,
+                       const char *relay_extra, const char *extra);
 /* Writes the whole text as the configuration. */
 void outboxd_configure_text(struct outboxd *o, const char *text);
 
@@ -28,14 +29,17 @@ void outboxd_start(struct outboxd *o);
 int outboxd_stop(struct outboxd *o);
 void outboxd_kill9(struct outboxd *o);
 
-/* Runs `outboxd COMMAND -c config ...` to its end; both outputs in `out` (of size OUTBOXD_OUT); returns the exit code. */
+/* Runs `outboxd COMMAND -c config ...` to its end; both outputs in `out` (of size OUTBOXD_OUT);
+ * returns the exit code. */
 #define OUTBOXD_OUT 16384
-int outboxd_command(const struct outboxd *o, const char *command, const char *const *more, char *out);
+int outboxd_command(const struct outboxd *o, const char *command, const char *const *more,
+                    char *out);
 
 /* How often `text` stands in the log since the last outboxd_log_mark (or the beginning). */
 int outboxd_log_count(const struct outboxd *o, const char *text);
 bool outboxd_log_has(const struct outboxd *o, const char *text);
-void outboxd_wait_log(const struct outboxd *o, const char *text, int timeout_ms); /* fails the test */
+void outboxd_wait_log(const struct outboxd *o, const char *text,
+                      int timeout_ms); /* fails the test */
 void outboxd_log_truncate(struct outboxd *o);
 /* The number behind "name=" in the last line that holds it; -1: there is none. */
 int64_t outboxd_log_number(const struct outboxd *o, const char *name);

@@ -1,0 +1,224 @@
+/* waiting -> today -> tomorrow ... -> AHEAD days ahead -> waiting
+ *
+ * A busy day takes ensure_days five attempts of 20 ms for each lock, and lease renewals wait on the
+ * same session. So each day has a statement of its own, renewals go in between, and a limit ends
+ * the statement that is slow all the same. The statement for day n looks at the days before it once
+ * more: no lock is asked for those that are there, and the first busy day ends the look.
+ *
+ * How it can fail: the server refuses a statement (privileges, a lock, the limit), a day is
+ * skipped, or the session breaks for whatever reason. None of them loses a row: the default
+ * partition takes it, and it is published from there. */
+#include "outbox/days.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "outbox/session.h"
+#include "outbox/sql_fill.h"
+#include "outbox/timer.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AHEAD 7
+
+enum column { PARTITION, OUTCOME, COLUMNS };
+
+struct days {
+    struct days_params params;
+    struct timer *timer;
+    int ahead; /* the day that is asked for */
+    bool stop; /* the later days are left for the next look, which comes soon */
+    struct str
+        partial;       /* the first day without a partition, "" if none or if an error came first */
+    int missing;       /* such days */
+    struct str reason; /* why; "": every day has its partition */
+    struct str found;  /* all that is wrong, to be compared with: */
+    struct str told;   /* what the log has told */
+};
+
+/* The outcomes of outbox.make_day and the SQLSTATEs that a person may have to do something about.
+ */
+static const struct remedy {
+    const char *part;
+    const char *text;
+} remedies[] = {
+    {"is busy", "tried again soon; pg_locks shows who uses outbox.event_default"},
+    {"is no partition", "rename or drop that table"},
+    {"too large",
+     "delete the published rows of past days from outbox.event_default, and VACUUM it"},
+    {"holds rows of this day", "none is needed: they are published from there; delete them when "
+                               "the day is over and all are published"},
+    {"SQLSTATE 42501",
+     "as owner of the tables: GRANT EXECUTE ON FUNCTION outbox.ensure_days(integer) "
+     "TO outbox_relay; and GRANT outbox_relay to the role of the relay"},
+    {"SQLSTATE 55P03", "tried again soon; pg_locks shows who has locked outbox.event"},
+    {"SQLSTATE 57014", "tried again soon; or SELECT outbox.ensure_days(7); daily, as its owner"},
+};
+
+static const char *remedy_of(const char *reason)
+{
+    for (size_t i = 0; i < ARRAY_LEN(remedies); i++)
+        if (strstr(reason, remedies[i].part) != NULL)
+            return remedies[i].text;
+    return "SELECT outbox.ensure_days(7); daily, as the owner of the tables, shows and avoids it";
+}
+
+static void ask(struct days *d);
+
+/* ---- telling ---- */
+
+static void note_wrong(struct days *d, const char *partition, const char *reason)
+{
+    if (d->found.len == 0) {
+        str_set(&d->partial, partition);
+        str_set(&d->reason, reason);
+    }
+    d->missing += partition != NULL;
+    str_printf(&d->found, "%s %s\n", partition != NULL ? partition : "", reason);
+}
+
+static void tell(struct days *d)
+{
+    if (strcmp(str_text(&d->found), str_text(&d->told)) == 0)
+        return;
+    if (d->found.len == 0)
+        log_info("every day ahead has its partition again", LOG_I("days", AHEAD));
+    else if (d->missing == 0)
+        log_warn("the partitions of the days ahead cannot be looked after: rows of a day without "
+                 "one go to the default partition",
+                 LOG_S("reason", str_text(&d->reason)),
+                 LOG_S("remedy", remedy_of(str_text(&d->reason))));
+    else
+        log_warn("a day ahead has no partition: its rows go to the default partition",
+                 LOG_S("partition", str_text(&d->partial)), LOG_I("days", d->missing),
+                 LOG_S("reason", str_text(&d->reason)),
+                 LOG_S("remedy", remedy_of(str_text(&d->reason))));
+    str_copy(&d->told, &d->found);
+}
+
+/* ---- a look ---- */
+
+static void take_outcome(struct days *d, const char *partition, const char *outcome, bool last)
+{
+    bool busy = strstr(outcome, "is busy") != NULL;
+
+    if (strcmp(outcome, "created") == 0)
+        log_info("partition created", LOG_S("partition", partition));
+    else if (strcmp(outcome, "exists") != 0 && (last || busy)) /* the others were noted before */
+        note_wrong(d, partition, outcome);
+    d->stop = d->stop || busy;
+}
+
+/* Comes for SET, too, which has no columns. */
+static void take_result(void *ctx, PGresult *result)
+{
+    struct days *d = ctx;
+    int rows = PQntuples(result);
+
+    for (int i = 0; PQnfields(result) == COLUMNS && i < rows; i++)
+        take_outcome(d, PQgetvalue(result, i, PARTITION), PQgetvalue(result, i, OUTCOME),
+                     i == rows - 1);
+    PQclear(result);
+}
+
+static void refused(void *ctx, const char *sqlstate, const char *text)
+{
+    struct days *d = ctx;
+    struct str reason = {0};
+
+    str_printf(&reason, "%s (SQLSTATE %s)", text, sqlstate);
+    note_wrong(d, NULL, reason.data);
+    str_release(&reason);
+    d->stop = true;
+}
+
+static void through(void *ctx)
+{
+    struct days *d = ctx;
+
+    if (!d->stop && d->ahead < AHEAD) {
+        d->ahead++;
+        ask(d);
+        return;
+    }
+    tell(d);
+    timer_in_ms(d->timer, d->stop ? d->params.retry_ms : d->params.every_ms);
+}
+
+static uint32_t limit_ms(const struct days_params *p)
+{
+    uint32_t limit = p->lease_ttl_ms / 4;
+
+    if (limit > p->timeout_ms / 2)
+        limit = p->timeout_ms / 2;
+    return limit > 0 ? limit : 1; /* 0 would be none */
+}
+
+static void ask(struct days *d)
+{
+    struct str sql = {0};
+    char limit[16];
+    char ahead[16];
+    const struct sql_value values[] = {{"limit_ms", limit}, {"days", ahead}};
+
+    (void)snprintf(limit, sizeof(limit), "%" PRIu32, limit_ms(&d->params));
+    (void)snprintf(ahead, sizeof(ahead), "%d", d->ahead);
+    sql_fill(&sql, "days", values, ARRAY_LEN(values));
+    session_query(d->params.session, &(struct session_query){.name = "days",
+                                                             .text = sql.data,
+                                                             .timeout_ms = d->params.timeout_ms,
+                                                             .result = take_result,
+                                                             .refused = refused,
+                                                             .done = through,
+                                                             .ctx = d});
+    str_release(&sql);
+}
+
+static void look(void *ctx)
+{
+    struct days *d = ctx;
+
+    d->ahead = 0;
+    d->stop = false;
+    d->missing = 0;
+    str_reset(&d->partial);
+    str_reset(&d->reason);
+    str_reset(&d->found);
+    ask(d);
+}
+
+/* ---- life ---- */
+
+struct days *days_new(const struct days_params *params)
+{
+    struct days *d = xcalloc(1, sizeof(*d));
+
+    d->params = *params;
+    d->timer = timer_new(params->base, look, d);
+    return d;
+}
+
+void days_free(struct days *d)
+{
+    if (d == NULL)
+        return;
+    timer_free(d->timer);
+    str_release(&d->partial);
+    str_release(&d->reason);
+    str_release(&d->found);
+    str_release(&d->told);
+    free(d);
+}
+
+void days_start(struct days *d)
+{
+    timer_in_ms(d->timer, d->params.first_ms);
+}
+
+void days_forget(struct days *d)
+{
+    timer_stop(d->timer);
+}

@@ -1,0 +1,538 @@
+/* The partitions of the days ahead, on a real Postgres: they come by themselves, in nobody's way,
+ * and what keeps them from coming is told once and does no harm. */
+#include "../support/check.h"
+#include "../support/source_user.h"
+#include "outbox/days.h"
+#include "outbox/session.h"
+#include "outbox/timer.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct pg_server pg;
+static PGconn *owner; /* superuser */
+
+#define EVENT                                                                                      \
+    "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload) "                \
+    "VALUES ('order', '1', 'order.placed', '{}')"
+
+/* ---- what the tests look at ---- */
+
+static int64_t partitions(void)
+{
+    return pg_int(owner,
+                  "SELECT count(*) FROM pg_inherits WHERE inhparent = "
+                  "'outbox.event'::regclass AND inhrelid <> 'outbox.event_default'::regclass");
+}
+
+/* Leaves today's, in which writers are. */
+static void drop_days_ahead(void)
+{
+    pg_exec(owner,
+            "DO $$DECLARE leaf regclass; BEGIN FOR leaf IN SELECT inhrelid::regclass FROM "
+            "pg_inherits WHERE inhparent = 'outbox.event'::regclass AND inhrelid::regclass::text > "
+            "'outbox.event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD') AND inhrelid <> "
+            "'outbox.event_default'::regclass LOOP EXECUTE 'DROP TABLE ' || leaf; END LOOP; END$$");
+    assert_int_equal(partitions(), 1);
+}
+
+/* stderr goes to a file between log_catch and log_caught. */
+static int real_stderr = -1;
+static char log_path[PATH_SIZE];
+
+static void log_catch(void)
+{
+    static unsigned count;
+    char name[32];
+    int fd;
+
+    (void)snprintf(name, sizeof(name), "log-%u", ++count);
+    path_join(log_path, tmp_root(), name);
+    fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_true(fd >= 0);
+    real_stderr = dup(STDERR_FILENO);
+    assert_true(dup2(fd, STDERR_FILENO) >= 0);
+    (void)close(fd);
+}
+
+/* The text stays good until the next call. */
+static const char *log_caught(void)
+{
+    static char *text;
+
+    assert_true(dup2(real_stderr, STDERR_FILENO) >= 0);
+    (void)close(real_stderr);
+    real_stderr = -1;
+    free(text);
+    text = file_read(log_path);
+    return text;
+}
+
+static unsigned occurrences(const char *text, const char *part)
+{
+    unsigned n = 0;
+
+    for (const char *p = text; (p = strstr(p, part)) != NULL; p++)
+        n++;
+    return n;
+}
+
+/* ---- the keeper of the days by itself, with short pauses ---- */
+
+struct keeper {
+    struct event_base *base;
+    struct timer *beat;
+    struct session *session;
+    struct days *days;
+    struct err why;
+    bool broken;
+};
+
+static void connected(void *ctx)
+{
+    struct keeper *k = ctx;
+
+    days_start(k->days);
+}
+
+static void broken(void *ctx, const struct err *why)
+{
+    struct keeper *k = ctx;
+
+    days_forget(k->days);
+    k->why = *why;
+    k->broken = true;
+}
+
+static void beat(void *ctx)
+{
+    struct keeper *k = ctx;
+
+    timer_in_ms(k->beat, 5);
+}
+
+static void keeper_init(struct keeper *k)
+{
+    static const struct session_handlers handlers = {.connected = connected, .broken = broken};
+    struct pg_url url = pg_url(&pg, "relay", "postgres");
+
+    memset(k, 0, sizeof(*k));
+    k->base = event_base_new();
+    assert_non_null(k->base);
+    k->beat = timer_new(k->base, beat, k);
+    beat(k);
+    k->session = session_new(&(struct session_params){.base = k->base,
+                                                      .url = url.text,
+                                                      .application_name = "keeper",
+                                                      .connect_timeout_ms = 5000},
+                             &handlers, k);
+    k->days = days_new(&(struct days_params){.base = k->base,
+                                             .session = k->session,
+                                             .lease_ttl_ms = 2000,
+                                             .timeout_ms = 5000,
+                                             .first_ms = 0,
+                                             .every_ms = 50,
+                                             .retry_ms = 20});
+    session_open(k->session);
+}
+
+static void keeper_release(struct keeper *k)
+{
+    assert_false(k->broken);
+    assert_true(session_is_open(k->session));
+    days_free(k->days);
+    session_free(k->session);
+    timer_free(k->beat);
+    event_base_free(k->base);
+}
+
+static void keeper_turn(struct keeper *k, unsigned ms)
+{
+    uint64_t end = test_now_ms() + ms;
+
+    while (test_now_ms() < end)
+        (void)event_base_loop(k->base, EVLOOP_ONCE);
+    CHECK(!k->broken, "broken: %s", k->why.text);
+}
+
+static void keeper_wait_for_log(struct keeper *k, const char *part)
+{
+    uint64_t end = test_now_ms() + 10000;
+
+    while (!file_holds(log_path, part)) {
+        keeper_turn(k, 5);
+        CHECK(test_now_ms() < end, "not told within 10 s: %s", part);
+    }
+}
+
+/* Statements that the server has got from relays, whatever came of them; the role logs them all. */
+static unsigned asked(const char *statement)
+{
+    char *text = file_read(pg.log);
+    unsigned n = occurrences(text, statement);
+
+    free(text);
+    return n;
+}
+
+/* Turns until `more` further statements have come. */
+static void keeper_wait_for(struct keeper *k, const char *statement, unsigned more)
+{
+    uint64_t end = test_now_ms() + 20000;
+    unsigned until = asked(statement) + more;
+
+    while (asked(statement) < until) {
+        keeper_turn(k, 20);
+        CHECK(test_now_ms() < end, "not asked within 20 s: %s", statement);
+    }
+}
+
+/* ---- they come ---- */
+
+static void open_as(struct source_user *u, const char *instance, uint32_t ttl_ms)
+{
+    struct pg_url url = pg_url(&pg, "relay", "postgres");
+    struct outbox_params params = source_user_params(url.text);
+
+    params.instance = instance;
+    params.lease_ttl_ms = ttl_ms;
+    source_user_init(u, &params);
+    source_user_open(u);
+}
+
+static void wait_for_partitions(struct source_user *u, int64_t count)
+{
+    uint64_t end = test_now_ms() + 8000;
+
+    while (partitions() < count) {
+        source_user_turn(u, 20);
+        CHECK(test_now_ms() < end, "%lld partitions after 8 s", (long long)partitions());
+    }
+}
+
+static const char *all_partitions(void)
+{
+    return pg_scalar(owner, "SELECT string_agg(inhrelid::text, ' ' ORDER BY inhrelid) FROM "
+                            "pg_inherits WHERE inhparent = 'outbox.event'::regclass");
+}
+
+static void test_days_come_when_it_opens(void **state)
+{
+    struct source_user u;
+    const char *made;
+    unsigned looks;
+    const char *log;
+
+    (void)state;
+    drop_days_ahead();
+    log_catch();
+    open_as(&u, "a", 10000);
+    wait_for_partitions(&u, 8);
+    source_user_turn(&u, 100);
+    log = log_caught();
+    assert_int_equal(occurrences(log, "level=info msg=\"partition created\""), 7);
+    assert_int_equal(occurrences(log, "level=warn"), 0);
+
+    /* the next look finds them and leaves them alone */
+    made = all_partitions();
+    looks = asked("ensure_days(7)");
+    log_catch();
+    source_user_open(&u);
+    source_user_turn(&u, 1000);
+    for (int i = 0; i < 200 && asked("ensure_days(7)") == looks; i++)
+        source_user_turn(&u, 20);
+    source_user_turn(&u, 100);
+    log = log_caught();
+    assert_int_equal(asked("ensure_days(7)"), looks + 1);
+    assert_string_equal(all_partitions(), made);
+    assert_string_equal(log, "");
+    assert_int_equal(u.lost, 0);
+    source_user_release(&u);
+}
+
+/* A new day comes at the next look, and two relays that look at once are not in each other's way.
+ */
+static void test_days_come_again(void **state)
+{
+    struct keeper one;
+    struct keeper two;
+    uint64_t end;
+
+    (void)state;
+    keeper_init(&one);
+    keeper_init(&two);
+    keeper_wait_for(&one, "ensure_days(7)", 2);
+    for (int round = 0; round < 5; round++) {
+        drop_days_ahead();
+        end = test_now_ms() + 10000;
+        while (partitions() < 8) {
+            keeper_turn(&one, 1);
+            keeper_turn(&two, 1);
+            CHECK(test_now_ms() < end, "%lld partitions after 10 s", (long long)partitions());
+        }
+    }
+    keeper_release(&one);
+    keeper_release(&two);
+}
+
+/* ---- nobody waits ---- */
+
+struct writer {
+    pthread_t thread;
+    atomic_bool stop;
+    unsigned events;
+    char error[256];
+    unsigned slowest_us;
+};
+
+/* Each insert may wait 50 ms for a lock, else it fails: that does not mistake a busy machine for a
+ * lock. */
+static void *write_events(void *arg)
+{
+    struct writer *w = arg;
+    PGconn *conn = pg_try_open(&pg, "svc", 5);
+
+    PQclear(PQexec(conn, "SET lock_timeout = '50ms'"));
+    while (!atomic_load(&w->stop) && w->error[0] == '\0') {
+        uint64_t begun = test_now_us();
+        PGresult *res = PQexec(conn, EVENT);
+        unsigned took = (unsigned)(test_now_us() - begun);
+
+        if (PQresultStatus(res) != PGRES_COMMAND_OK)
+            (void)snprintf(w->error, sizeof(w->error), "%s", PQresultErrorMessage(res));
+        PQclear(res);
+        w->events++;
+        if (took > w->slowest_us)
+            w->slowest_us = took;
+    }
+    PQfinish(conn);
+    return NULL;
+}
+
+static void test_writers_do_not_wait(void **state)
+{
+    struct writer w = {0};
+    struct keeper k;
+    PGconn *open_writer = pg_open(&pg, "svc");
+    uint64_t end;
+
+    (void)state;
+    drop_days_ahead();
+    pg_exec(open_writer, "BEGIN");
+    pg_exec(open_writer, EVENT);
+    assert_int_equal(pthread_create(&w.thread, NULL, write_events, &w), 0);
+    keeper_init(&k);
+    end = test_now_ms() + 10000;
+    while (partitions() < 8) {
+        keeper_turn(&k, 5);
+        CHECK(test_now_ms() < end, "%lld partitions after 10 s", (long long)partitions());
+    }
+    keeper_wait_for(&k, "ensure_days(7)",
+                    3); /* looks at what is there are in nobody's way either */
+    atomic_store(&w.stop, true);
+    assert_int_equal(pthread_join(w.thread, NULL), 0);
+    assert_string_equal(w.error, "");
+    assert_true(w.events > 20);
+    print_message("# %u inserts beside seven new partitions, the slowest took %u us\n", w.events,
+                  w.slowest_us);
+    pg_exec(open_writer, EVENT);
+    pg_exec(open_writer, "COMMIT");
+    keeper_release(&k);
+    PQfinish(open_writer);
+}
+
+/* The worst for the lease: somebody uses the default partition throughout, so that every attempt
+ * waits as long as it may. */
+static void test_renewals_do_not_wait(void **state)
+{
+    struct source_user u;
+    PGconn *reader = pg_open(&pg, NULL);
+    unsigned slowest = 0;
+    unsigned looks = asked("ensure_days(1)");
+    uint64_t end;
+    int64_t epoch;
+    const char *log;
+
+    (void)state;
+    drop_days_ahead();
+    pg_exec(reader, "BEGIN");
+    pg_exec(reader, "SELECT count(*) FROM outbox.event_default");
+    log_catch();
+    open_as(&u, "a", 1000);
+    epoch = source_user_take(&u, TAKE_IF_FREE, 0, 0)->epoch;
+    assert_true(u.view.ours);
+    end = test_now_ms() + 10000;
+    while (!file_holds(log_path, "is busy")) {
+        uint64_t begun = test_now_ms();
+
+        assert_true(source_user_renew(&u, epoch));
+        if (test_now_ms() - begun > slowest)
+            slowest = (unsigned)(test_now_ms() - begun);
+        CHECK(test_now_ms() < end, "not told within 10 s");
+    }
+    log = log_caught();
+    assert_int_equal(occurrences(log, "level=warn"), 1);
+    assert_contains(log, "reason=\"skipped: the table is busy\"");
+    assert_contains(log, "pg_locks");
+    assert_int_equal(asked("ensure_days(1)"), looks + 1); /* one busy day ends the look */
+    assert_int_equal(asked("ensure_days(2)"), asked("ensure_days(3)"));
+    print_message("# beside a busy table the slowest renewal took %u ms\n", slowest);
+    assert_in_range(slowest, 0, 500); /* of a lease of 1 s */
+
+    pg_exec(reader, "COMMIT");
+    log_catch();
+    source_user_open(&u);
+    wait_for_partitions(&u, 8);
+    source_user_turn(&u, 100);
+    assert_contains(log_caught(), "has its partition again");
+    source_user_release(&u);
+    PQfinish(reader);
+}
+
+/* ---- what can go wrong ---- */
+
+/* Each is a failure of the statement: told once, although it is tried again and again, and over as
+ * soon as it is repaired. */
+static void survives(PGconn *conn, const char *breaks, const char *repairs, const char *part)
+{
+    struct keeper k;
+    const char *log;
+
+    drop_days_ahead();
+    pg_exec(conn, "%s", breaks);
+    log_catch();
+    keeper_init(&k);
+    keeper_wait_for_log(&k, part);
+    keeper_wait_for(&k, "ensure_days(0)", 8); /* a refused one is logged twice */
+    pg_exec(conn, "%s", repairs);
+    keeper_wait_for_log(&k, "has its partition again");
+    log = log_caught();
+    assert_int_equal(occurrences(log, "level=warn"), 1);
+    assert_contains(log, "remedy=");
+    assert_int_equal(occurrences(log, "partition created"), 7);
+    assert_int_equal(partitions(), 8);
+    keeper_release(&k);
+}
+
+static void test_failures_are_told_once(void **state)
+{
+    PGconn *conn = pg_open(&pg, NULL);
+
+    (void)state;
+    survives(conn, "REVOKE EXECUTE ON FUNCTION outbox.ensure_days(integer) FROM outbox_relay",
+             "GRANT EXECUTE ON FUNCTION outbox.ensure_days(integer) TO outbox_relay",
+             "permission denied for function ensure_days (SQLSTATE 42501)");
+    survives(conn, "BEGIN; LOCK TABLE outbox.event_default", "COMMIT", "SQLSTATE 55P03");
+    survives(conn, "ALTER FUNCTION outbox.ensure_days(integer) RENAME TO away",
+             "ALTER FUNCTION outbox.away(integer) RENAME TO ensure_days", "SQLSTATE 42883");
+    /* a server so slow that the limit ends it: a quarter of the lease */
+    survives(conn,
+             "ALTER FUNCTION outbox.make_day(date) RENAME TO quick; CREATE FUNCTION "
+             "outbox.make_day(day date) RETURNS text LANGUAGE sql AS 'SELECT pg_sleep(60)::text'; "
+             "ALTER FUNCTION outbox.make_day(date) OWNER TO outbox_owner",
+             "DROP FUNCTION outbox.make_day(date); ALTER FUNCTION outbox.quick(date) RENAME TO "
+             "make_day",
+             "statement timeout (SQLSTATE 57014)");
+    PQfinish(conn);
+}
+
+/* The relay goes on without the privilege: it leads, renews, and says what is missing. */
+static void test_the_relay_survives(void **state)
+{
+    struct source_user u;
+    uint64_t end = test_now_ms() + 10000;
+    int64_t epoch;
+
+    (void)state;
+    pg_exec(owner, "REVOKE EXECUTE ON FUNCTION outbox.ensure_days(integer) FROM outbox_relay");
+    log_catch();
+    open_as(&u, "a", 10000);
+    epoch = source_user_take(&u, TAKE_IF_UNCHANGED, 0, 0)->epoch;
+    epoch = source_user_take(&u, TAKE_IF_UNCHANGED, epoch, u.view.beat)->epoch;
+    assert_true(u.view.ours);
+    while (!file_holds(log_path, "42501")) {
+        assert_true(source_user_renew(&u, epoch));
+        CHECK(test_now_ms() < end, "not told within 10 s");
+    }
+    assert_true(source_user_renew(&u, epoch));
+    assert_contains(log_caught(), "GRANT EXECUTE ON FUNCTION outbox.ensure_days(integer)");
+    assert_int_equal(u.lost, 0);
+    pg_exec(owner, "GRANT EXECUTE ON FUNCTION outbox.ensure_days(integer) TO outbox_relay");
+    source_user_release(&u);
+}
+
+/* The default partition has rows of a day: that day is skipped, told once, and the others come. */
+static void test_a_skipped_day(void **state)
+{
+    struct keeper k;
+    const char *log;
+
+    (void)state;
+    drop_days_ahead();
+    pg_exec(owner,
+            "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, created_at) "
+            "VALUES ('a', 'late', 'c', now() + interval '3 days')");
+    log_catch();
+    keeper_init(&k);
+    keeper_wait_for_log(&k, "holds rows of this day");
+    keeper_wait_for(&k, "ensure_days(7)", 4);
+    assert_int_equal(partitions(), 7);
+    pg_exec(owner, "DELETE FROM outbox.event_default");
+    keeper_wait_for_log(&k, "has its partition again");
+    log = log_caught();
+    assert_int_equal(occurrences(log, "level=warn"), 1);
+    assert_contains(log, pg_scalar(owner, "SELECT 'partition=outbox.event_' || to_char((now() + "
+                                          "interval '3 days') AT TIME ZONE 'UTC', 'YYYYMMDD') || "
+                                          "' days=1 '"));
+    assert_int_equal(partitions(), 8);
+    keeper_release(&k);
+}
+
+/* ---- */
+
+static int start_server(void **state)
+{
+    (void)state;
+    pg_create(&pg, NULL);
+    pg_apply_schema(&pg);
+    owner = pg_open(&pg, NULL);
+    pg_exec(owner, "SET statement_timeout = '30s'"); /* a failed test leaves its locks */
+    pg_exec(owner, "ALTER ROLE relay SET log_statement = 'all'");
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    PQfinish(owner);
+    pg_drop(&pg);
+    return 0;
+}
+
+/* A failed test must not keep stderr. */
+static int give_back_stderr(void **state)
+{
+    (void)state;
+    if (real_stderr >= 0)
+        (void)log_caught();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_days_come_when_it_opens, give_back_stderr),
+        cmocka_unit_test_teardown(test_days_come_again, give_back_stderr),
+        cmocka_unit_test_teardown(test_writers_do_not_wait, give_back_stderr),
+        cmocka_unit_test_teardown(test_renewals_do_not_wait, give_back_stderr),
+        cmocka_unit_test_teardown(test_failures_are_told_once, give_back_stderr),
+        cmocka_unit_test_teardown(test_the_relay_survives, give_back_stderr),
+        cmocka_unit_test_teardown(test_a_skipped_day, give_back_stderr),
+    };
+
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}
