@@ -11,9 +11,10 @@
 #define NOTES_REPEAT_MS 60000U /* the same trouble is said again at most this often */
 
 enum {
-#define X(name, text) +1
-    NOTE_KINDS = 0 RELAY_NOTES(X)
+#define X(name, text) NOTE_KIND_##name,
+    RELAY_NOTES(X)
 #undef X
+        NOTE_KINDS,
 };
 
 /* The last note of a kind that told of a trouble. */

@@ -1,16 +1,26 @@
 /* libpq connection strings without their passwords. The rules are libpq's own (conninfo_parse and
  * conninfo_uri_parse in its fe-connect.c), on the safe side: what is doubtful is hidden. */
+#include "app/nearest.h"
 #include "app/settings.h"
 #include "app/settings_check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define HIDDEN "***"
 
+/* Also what is nearly one: libpq refuses `pasword=x`, but its value is a secret all the same. */
 static bool is_secret_key(const char *key, size_t len)
 {
-    return (len == 8 && memcmp(key, "password", 8) == 0) ||
-           (len == 11 && memcmp(key, "sslpassword", 11) == 0);
+    char *name = xstrndup(key, len);
+    struct nearest n = nearest_to(name);
+    bool secret;
+
+    nearest_try(&n, "password");
+    nearest_try(&n, "sslpassword");
+    secret = nearest_word(&n) != NULL;
+    free(name);
+    return secret;
 }
 
 /* ---- key=value

@@ -82,7 +82,10 @@ struct client *client_new(const rd_kafka_conf_t *conf, int wake_fd, struct err *
     if (!rk) {
         bool refused = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__INVALID_ARG;
         rd_kafka_conf_destroy(copy); /* not taken over on failure */
-        err_set(err, refused ? ERR_CONFIG : ERR_UNAVAILABLE, "make a Kafka producer: %s", text);
+        if (refused)
+            err_set(err, ERR_CONFIG, "kafka.properties: no producer can be made of them: %s", text);
+        else
+            err_set(err, ERR_UNAVAILABLE, "make a Kafka producer: %s", text);
         return NULL;
     }
     struct client *c = xcalloc(1, sizeof(*c));

@@ -7,7 +7,9 @@
  *
  * How it can fail: the server refuses a statement (privileges, a lock, the limit), a day is
  * skipped, or the session breaks for whatever reason. None of them loses a row: the default
- * partition takes it, and it is published from there. */
+ * partition takes it, and it is published from there. A look that was cut short is repeated once
+ * before anybody is told: two relays that start at the same moment meet at these locks, and both
+ * are through by then. */
 #include "outbox/days.h"
 
 #include "base/log.h"
@@ -29,18 +31,18 @@ enum column { PARTITION, OUTCOME, COLUMNS };
 struct days {
     struct days_params params;
     struct timer *timer;
-    int ahead; /* the day that is asked for */
-    bool stop; /* the later days are left for the next look, which comes soon */
-    struct str
-        partial;       /* the first day without a partition, "" if none or if an error came first */
-    int missing;       /* such days */
-    struct str reason; /* why; "": every day has its partition */
-    struct str found;  /* all that is wrong, to be compared with: */
-    struct str told;   /* what the log has told */
+    int ahead;      /* the day that is asked for */
+    bool cut_short; /* this look: the later days are left for the next one, which comes soon */
+    bool once_more; /* the look before was cut short, and nobody has been told */
+    /* What this look has found wrong: */
+    struct str partition; /* the first day without one; "": only the statement failed */
+    int missing;          /* such days */
+    struct str reason;    /* the first */
+    struct str found;     /* all of it; "": every day has its partition */
+    struct str told;      /* what was found when the log was last told */
 };
 
-/* The outcomes of outbox.make_day and the SQLSTATEs that a person may have to do something about.
- */
+/* What to do about the outcomes of outbox.make_day, and about the likely SQLSTATEs. */
 static const struct remedy {
     const char *part;
     const char *text;
@@ -73,7 +75,7 @@ static void ask(struct days *d);
 static void note_wrong(struct days *d, const char *partition, const char *reason)
 {
     if (d->found.len == 0) {
-        str_set(&d->partial, partition);
+        str_set(&d->partition, partition);
         str_set(&d->reason, reason);
     }
     d->missing += partition != NULL;
@@ -93,7 +95,7 @@ static void tell(struct days *d)
                  LOG_S("remedy", remedy_of(str_text(&d->reason))));
     else
         log_warn("a day ahead has no partition: its rows go to the default partition",
-                 LOG_S("partition", str_text(&d->partial)), LOG_I("days", d->missing),
+                 LOG_S("partition", str_text(&d->partition)), LOG_I("days", d->missing),
                  LOG_S("reason", str_text(&d->reason)),
                  LOG_S("remedy", remedy_of(str_text(&d->reason))));
     str_copy(&d->told, &d->found);
@@ -109,7 +111,7 @@ static void take_outcome(struct days *d, const char *partition, const char *outc
         log_info("partition created", LOG_S("partition", partition));
     else if (strcmp(outcome, "exists") != 0 && (last || busy)) /* the others were noted before */
         note_wrong(d, partition, outcome);
-    d->stop = d->stop || busy;
+    d->cut_short = d->cut_short || busy;
 }
 
 /* Comes for SET, too, which has no columns. */
@@ -132,20 +134,26 @@ static void refused(void *ctx, const char *sqlstate, const char *text)
     str_printf(&reason, "%s (SQLSTATE %s)", text, sqlstate);
     note_wrong(d, NULL, reason.data);
     str_release(&reason);
-    d->stop = true;
+    d->cut_short = true;
 }
 
 static void through(void *ctx)
 {
     struct days *d = ctx;
 
-    if (!d->stop && d->ahead < AHEAD) {
+    if (!d->cut_short && d->ahead < AHEAD) {
         d->ahead++;
         ask(d);
         return;
     }
+    if (d->cut_short && !d->once_more) {
+        d->once_more = true;
+        timer_in_ms(d->timer, d->params.first_ms);
+        return;
+    }
+    d->once_more = false;
     tell(d);
-    timer_in_ms(d->timer, d->stop ? d->params.retry_ms : d->params.every_ms);
+    timer_in_ms(d->timer, d->cut_short ? d->params.retry_ms : d->params.every_ms);
 }
 
 static uint32_t limit_ms(const struct days_params *p)
@@ -182,9 +190,9 @@ static void look(void *ctx)
     struct days *d = ctx;
 
     d->ahead = 0;
-    d->stop = false;
+    d->cut_short = false;
     d->missing = 0;
-    str_reset(&d->partial);
+    str_reset(&d->partition);
     str_reset(&d->reason);
     str_reset(&d->found);
     ask(d);
@@ -206,7 +214,7 @@ void days_free(struct days *d)
     if (d == NULL)
         return;
     timer_free(d->timer);
-    str_release(&d->partial);
+    str_release(&d->partition);
     str_release(&d->reason);
     str_release(&d->found);
     str_release(&d->told);
@@ -215,6 +223,7 @@ void days_free(struct days *d)
 
 void days_start(struct days *d)
 {
+    d->once_more = false;
     timer_in_ms(d->timer, d->params.first_ms);
 }
 

@@ -17,9 +17,9 @@ struct days_params {
     struct session *session; /* shared with the lease */
     uint32_t lease_ttl_ms;   /* no statement takes more than a quarter of it */
     uint32_t timeout_ms;     /* of the session's queries; no more than a half of it */
-    uint32_t first_ms;       /* from days_start to the first look */
+    uint32_t first_ms;       /* from days_start to the first look, and to a second one if need be */
     uint32_t every_ms;       /* from one look to the next */
-    uint32_t retry_ms;       /* after one that met an error or a busy table */
+    uint32_t retry_ms;       /* after one that met an error or a busy table twice */
 };
 
 struct days *days_new(const struct days_params *params);

@@ -1,238 +1,53 @@
-/* Bad input, by the whole binary: a configuration, a command line, a database or a role that is not
- * as it must be. Each ends with the right exit code and one line that names the place and the way
- * out; no secret is shown, nothing in the database changes, and where the way out is a command, it
- * is gone. What can pass by itself is waited for instead. */
+/* Bad input, by the whole program: a command line or a configuration that is not as it must be. No
+ * server is asked. Each ends with the right exit code and one line that names the place and the way
+ * out, and no secret is shown. */
 #include "../support/check.h"
 
 #include "../support/outboxd.h"
-#include "../support/pg.h"
+#include "../support/refusal.h"
 #include "../support/tmp.h"
-#include "base/str.h"
 
-#include <arpa/inet.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define SECRET      "S3cret-Pw"
-#define NOBODY_HOME "127.0.0.1:1" /* brokers that refuse every connection */
-#define AT_ONCE_MS  2000
-
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
-static struct pg_server pg;
-static struct outboxd relay;
-static PGconn *owner;
-static char database[32]; /* of the test that runs: the schema, relay `orders` at the beginning,
-                             three events */
-static char out[OUTBOXD_OUT];
-
-/* ---- the ground
- * ----------------------------------------------------------------------------------------------------
- */
-
-static const char *binary(void)
-{
-    static char built[PATH_SIZE];
-
-    path_join(built, build_root(), "outboxd");
-    return getenv("OUTBOXD") != NULL ? getenv("OUTBOXD") : built;
-}
-
-/* `outboxd words...` without a configuration; the output is in the file, too. */
-static int run_bare(const char *const *words, char file[PATH_SIZE])
-{
-    const char *argv[8] = {binary()};
-    char folder[PATH_SIZE];
-    size_t n = 1;
-    char *text;
-    int rc;
-
-    while (*words != NULL && n < ARRAY_LEN(argv) - 1)
-        argv[n++] = *words++;
-    tmp_folder("bare", folder);
-    path_join(file, folder, "out");
-    file_write(file, "%s", "");
-    rc = proc_run(argv, file, 10000);
-    text = file_read(file);
-    (void)snprintf(out, sizeof out, "%s", text);
-    free(text);
-    return rc;
-}
-
-static PGconn *connect_to(const char *name)
-{
-    PGconn *conn = PQconnectdb(pg_url(&pg, "postgres", name).text);
-
-    if (PQstatus(conn) != CONNECTION_OK)
-        support_fail("connect to %s: %s", name, PQerrorMessage(conn));
-    return conn;
-}
-
-static void make_database(const char *name, const char *template)
-{
-    PGconn *conn = connect_to("template1");
-
-    pg_exec(conn, "CREATE DATABASE %s TEMPLATE %s", name, template);
-    PQfinish(conn);
-}
-
-static int setup_server(void **state)
-{
-    static const char hba[] = "local all all trust\n"
-                              "host all keyed 127.0.0.1/32 scram-sha-256\n"
-                              "host all banned 127.0.0.1/32 reject\n"
-                              "host all,replication all 127.0.0.1/32 trust\n";
-
-    (void)state;
-    pg_create(&pg, &(struct pg_params){.hba = hba});
-    pg_apply_schema(&pg);
-    owner = pg_open(&pg, NULL);
-    pg_exec(owner,
-            "SELECT outbox.publish('order', 'k', 'order.placed', '{}') FROM generate_series(1, 3)");
-    pg_exec(owner, "CREATE ROLE keyed LOGIN PASSWORD '" SECRET "' IN ROLE outbox_relay");
-    pg_exec(owner, "CREATE ROLE banned LOGIN; CREATE ROLE fresh LOGIN");
-    PQfinish(owner);
-    return 0;
-}
-
-static int teardown_server(void **state)
-{
-    (void)state;
-    pg_drop(&pg);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    static unsigned count;
-
-    (void)state;
-    relay = (struct outboxd){0};
-    if (!pg_is_ready(&pg))
-        pg_start(&pg);
-    (void)snprintf(database, sizeof database, "case_%u", ++count);
-    make_database(database, "postgres");
-    owner = connect_to(database);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    outboxd_kill9(&relay);
-    PQfinish(owner);
-    return 0;
-}
-
-/* Relay `name` on the test's database, each time another instance; `postgres` is "" or ", key:
- * value". */
-static void configure(struct outboxd *o, const char *user, const char *name, const char *postgres)
-{
-    static unsigned count;
-    char text[1024];
-
-    (void)snprintf(text, sizeof text,
-                   "postgres: {url: \"%s\"%s}\nkafka: {brokers: \"" NOBODY_HOME "\"}\n"
-                   "relay: {name: %s, instance: test-%u, shutdown_timeout: 1s}\n",
-                   pg_url(&pg, user, database).text, postgres, name, ++count);
-    outboxd_configure_text(o, text);
-}
-
-/* All that a refused command must leave alone. */
-static const char *fingerprint(void)
-{
-    if (pg_int(owner, "SELECT count(*) FROM pg_namespace WHERE nspname = 'outbox'") == 0)
-        return "no schema";
-    return pg_scalar(
-        owner,
-        "SELECT md5(concat((SELECT string_agg(r::text, '|' ORDER BY name) FROM outbox.relay r),"
-        "(SELECT string_agg(l::text, '|' ORDER BY relay, id) FROM outbox.lane l),"
-        "(SELECT string_agg(e::text, '|' ORDER BY id) FROM outbox.event e),"
-        "(SELECT string_agg(m::text, '|' ORDER BY version) FROM outbox.migration m)))");
-}
-
-/* The output ends with one line of error, the only one, which holds all parts. */
-static void check_error(const char *what, const char *const *parts)
-{
-    static const char start[] = "outboxd: ";
-    const char *line = strncmp(out, start, strlen(start)) == 0 ? out : strstr(out, "\noutboxd: ");
-
-    CHECK(line != NULL, "%s: no line of error in \"%s\"", what, out);
-    line += *line == '\n';
-    CHECK(line[strcspn(line, "\n")] == '\n' && line[strcspn(line, "\n") + 1] == '\0',
-          "%s: more behind the error: %s", what, line);
-    for (; *parts != NULL; parts++)
-        CHECK(strstr(line, *parts) != NULL, "%s: \"%s\" does not hold \"%s\"", what, line, *parts);
-    CHECK(strstr(out, SECRET) == NULL, "%s: a secret is shown in \"%s\"", what, out);
-}
-
-/* `outboxd words[0] -c config words[1] ...` ends with that code and such an error, and changes
- * nothing. */
-static void refuses(int code, const char *const *words, const char *const *parts)
-{
-    const char *before = fingerprint();
-    int got = outboxd_command(&relay, words[0], words + 1, out);
-
-    CHECK(got == code, "outboxd %s: exit code %d, expected %d: %s", words[0], got, code, out);
-    check_error(words[0], parts);
-    CHECK(strcmp(before, fingerprint()) == 0, "outboxd %s has changed the database", words[0]);
-}
-
-static void succeeds(const char *const *words, const char *part)
-{
-    int got = outboxd_command(&relay, words[0], words + 1, out);
-
-    CHECK(got == 0, "outboxd %s: exit code %d: %s", words[0], got, out);
-    assert_contains(out, part);
-    assert_lacks(out, SECRET);
-}
-
-static void stops_at_once(struct outboxd *o)
-{
-    uint64_t start = test_now_ms();
-
-    assert_true(proc_alive(&o->proc));
-    assert_int_equal(outboxd_stop(o), 0);
-    assert_in_range(test_now_ms() - start, 0, AT_ONCE_MS);
-}
-
-/* Nothing is in the way any more: the relay leads, and has lost nothing. */
-static void leads(void)
-{
-    outboxd_log_truncate(&relay);
-    outboxd_start(&relay);
-    outboxd_wait_log(&relay, "lease taken", 10000);
-    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.event"), 3);
-    stops_at_once(&relay);
-    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE holder IS NOT NULL"),
-                     0);
-}
-
-/* It says that it waits, and why, and goes on waiting until it is told to stop. */
-static void waits(const char *why)
-{
-    outboxd_start(&relay);
-    outboxd_wait_log(&relay, why, 5000);
-    outboxd_wait_log(&relay, "tried again until it answers", 1000);
-    test_sleep_ms(700); /* several tries: the same trouble is told once */
-    CHECK(outboxd_log_count(&relay, why) == 1, "said %d times: %s", outboxd_log_count(&relay, why),
-          why);
-    stops_at_once(&relay);
-    outboxd_log_truncate(&relay);
-    outboxd_start(&relay);
-    outboxd_wait_log(&relay, why, 5000);
-    assert_true(proc_alive(&relay.proc));
-}
-
-/* ---- the configuration
- * ------------------------------------------------------------------------------------------------
- */
 
 #define BROKERS "kafka: {brokers: \"b:9\"}\n"
+
+static struct outboxd relay;
+
+/* ---- the command line ---- */
+
+static void test_wrong_usage(void **state)
+{
+    static const struct {
+        const char *words[5];
+        const char *parts[4];
+    } cases[] = {
+        {{NULL}, {"which command?", "outboxd --help"}},
+        {{"rnu"}, {"\"rnu\"", "\"run\""}},
+        {{"frobnicate"}, {"\"frobnicate\"", "outboxd --help"}},
+        {{"run", "extra"}, {"\"extra\"", "outboxd run --help"}},
+        {{"status", "--jsno"}, {"--jsno", "--json?"}},
+        {{"run", "--frobnicate"}, {"--frobnicate", "outboxd run --help"}},
+        {{"run", "--json"}, {"run takes no --json", "outboxd run --help"}},
+        {{"--json"}, {"outboxd status --json"}},
+        {{"run", "-c"}, {"--config needs a value"}},
+        {{"run", "-c", ""}, {"--config is empty"}},
+        {{"rebase"}, {"--to beginning", "--to now"}},
+        {{"rebase", "--to"}, {"--to needs a value", "beginning|now"}},
+        {{"rebase", "--to", "yesterday"}, {"--to takes beginning or now", "\"yesterday\""}},
+        {{"migrate", "--start", "here"}, {"--start takes beginning or now"}},
+        {{"migrate", "--bells", "9"}, {"--bells", "1 to 4"}},
+        {{"migrate", "--timeout", "5"}, {"--timeout", "has no unit", "10s"}},
+        {{"migrate", "--print", "--url", "x"}, {"--print", "excludes --url"}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        outboxd_refuses_bare(64, cases[i].words, cases[i].parts);
+}
+
+/* ---- the configuration ---- */
 
 static void test_wrong_settings(void **state)
 {
@@ -295,11 +110,37 @@ static void test_wrong_settings(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         outboxd_configure_text(&relay, cases[i].text);
-        refuses(78, WORDS("run"), cases[i].parts);
-        refuses(78, WORDS("config"), cases[i].parts);
+        outboxd_refuses(&relay, 78, WORDS("run"), cases[i].parts);
+        outboxd_refuses(&relay, 78, WORDS("config"), cases[i].parts);
     }
-    refuses(78, WORDS("status"), cases[ARRAY_LEN(cases) - 1].parts);
-    refuses(78, WORDS("migrate"), cases[ARRAY_LEN(cases) - 1].parts);
+    outboxd_refuses(&relay, 78, WORDS("status"), cases[ARRAY_LEN(cases) - 1].parts);
+    outboxd_refuses(&relay, 78, WORDS("check"), cases[ARRAY_LEN(cases) - 1].parts);
+    outboxd_refuses(&relay, 78, WORDS("migrate"), cases[ARRAY_LEN(cases) - 1].parts);
+}
+
+/* What librdkafka finds only when a producer is made: before anything is opened. */
+static void test_properties_that_make_no_producer(void **state)
+{
+    static const struct {
+        const char *properties;
+        const char *part;
+    } cases[] = {
+        {"security.protocol: sasl_plaintext, sasl.mechanism: NONSENSE, sasl.password: " SECRET,
+         "NONSENSE"},
+        {"security.protocol: sasl_plaintext, sasl.mechanism: PLAIN", "sasl.username"},
+        {"security.protocol: ssl, ssl.ca.location: /nowhere", "ssl.ca.location"},
+        {"security.protocol: ssl, ssl.key.pem: " SECRET, "ssl.key.pem"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof text, "kafka: {brokers: \"b:9\", properties: {%s}}\n",
+                       cases[i].properties);
+        outboxd_configure_text(&relay, text);
+        outboxd_refuses(&relay, 78, WORDS("run"), WORDS("kafka.properties: ", cases[i].part));
+    }
 }
 
 /* libpq quotes the string in its words; ours must not. */
@@ -317,37 +158,13 @@ static void test_urls_that_libpq_cannot_read(void **state)
 
         (void)snprintf(text, sizeof text, BROKERS "postgres: {url: \"%s\"}\n", urls[i]);
         outboxd_configure_text(&relay, text);
-        refuses(78, WORDS("run"), WORDS("postgres.url"));
-        refuses(78, WORDS("status"), WORDS("postgres.url"));
-        refuses(78, WORDS("migrate", "--url", urls[i]), WORDS("--url"));
+        outboxd_refuses(&relay, 78, WORDS("run"), WORDS("postgres.url"));
+        outboxd_refuses(&relay, 78, WORDS("status"), WORDS("postgres.url"));
+        outboxd_refuses(&relay, 78, WORDS("migrate", "--url", urls[i]), WORDS("--url"));
     }
-    configure(&relay, "relay", "orders", "");
-    refuses(78, WORDS("migrate", "--url", SECRET), WORDS("--url", "postgres://role@host"));
-}
-
-/* Root reads everything: then a copy of the program runs as somebody else. */
-static int run_without_rights(const char *config)
-{
-    char folder[PATH_SIZE];
-    char program[PATH_SIZE];
-    char log[PATH_SIZE];
-    struct proc p;
-    char *text;
-
-    tmp_folder("unread", folder);
-    path_join(program, folder, "outboxd");
-    path_join(log, folder, "log");
-    assert_int_equal(proc_run(WORDS("cp", binary(), program), log, 10000), 0);
-    proc_start(&p, &(struct proc_params){.argv = WORDS(program, "run", "-c", config),
-                                         .out_path = log,
-                                         .err_path = log,
-                                         .cwd = "/",
-                                         .user = geteuid() == 0 ? "nobody" : NULL});
-    assert_true(proc_wait(&p, 10000));
-    text = file_read(log);
-    (void)snprintf(out, sizeof out, "%s", text);
-    free(text);
-    return proc_exit_code(&p);
+    outboxd_configure_text(&relay, BROKERS);
+    outboxd_refuses(&relay, 78, WORDS("migrate", "--url", SECRET),
+                    WORDS("--url", "postgres://role@host"));
 }
 
 static void test_configuration_that_cannot_be_read(void **state)
@@ -358,19 +175,18 @@ static void test_configuration_that_cannot_be_read(void **state)
     outboxd_configure_text(&relay, BROKERS);
     tmp_folder("odd", folder);
     path_join(relay.config, folder, "absent.yaml");
-    refuses(78, WORDS("run"),
-            WORDS("absent.yaml: does not exist", "-c FILE", "outboxd config --example"));
-    refuses(78, WORDS("status"), WORDS("absent.yaml: does not exist"));
-    refuses(78, WORDS("migrate", "--print"), WORDS("absent.yaml: does not exist"));
+    outboxd_refuses(&relay, 78, WORDS("run"),
+                    WORDS("absent.yaml: does not exist", "-c FILE", "outboxd config --example"));
+    outboxd_refuses(&relay, 78, WORDS("status"), WORDS("absent.yaml: does not exist"));
+    outboxd_refuses(&relay, 78, WORDS("migrate", "--print"), WORDS("absent.yaml: does not exist"));
     (void)snprintf(relay.config, sizeof relay.config, "%s", folder);
-    refuses(78, WORDS("run"), WORDS(folder, "is a directory", "name a file"));
+    outboxd_refuses(&relay, 78, WORDS("run"), WORDS(folder, "is a directory", "name a file"));
     (void)snprintf(relay.config, sizeof relay.config, "/dev/null/outboxd.yaml");
-    refuses(78, WORDS("run"), WORDS("/dev/null/outboxd.yaml: ", "Not a directory"));
+    outboxd_refuses(&relay, 78, WORDS("run"), WORDS("/dev/null/outboxd.yaml: ", "Not a directory"));
     outboxd_configure_text(&relay, BROKERS);
     if (chmod(relay.config, 0) != 0)
         support_fail("chmod %s", relay.config);
-    assert_int_equal(run_without_rights(relay.config), 78);
-    check_error("run", WORDS(relay.config, "Permission denied"));
+    outboxd_refuses_nobody(78, relay.config, WORDS(relay.config, "Permission denied"));
 }
 
 static void test_secrets_are_hidden(void **state)
@@ -378,6 +194,7 @@ static void test_secrets_are_hidden(void **state)
     char folder[PATH_SIZE];
     char file[PATH_SIZE];
     char text[2048];
+    const char *out;
 
     (void)state;
     tmp_folder("secret", folder);
@@ -390,429 +207,26 @@ static void test_secrets_are_hidden(void **state)
         "ssl.key.password: " SECRET "}}\n",
         file, file);
     outboxd_configure_text(&relay, text);
-    succeeds(WORDS("config"), "password: \"***\"");
+    out = outboxd_succeeds(&relay, WORDS("config"), "password: \"***\"");
     assert_contains(out, "sasl.password: \"***\"");
     assert_contains(out, "sasl.username: outboxd");
     outboxd_configure_text(&relay, BROKERS "postgres: {url: \"postgres://u:" SECRET "@h/d\"}\n");
-    succeeds(WORDS("config"), "postgres://u:***@h/d");
+    (void)outboxd_succeeds(&relay, WORDS("config"), "postgres://u:***@h/d");
     outboxd_configure_text(&relay, BROKERS "postgres: {url: \"host=h sslpassword=" SECRET "\"}\n");
-    succeeds(WORDS("config"), "host=h sslpassword=***");
-}
-
-/* ---- the command line
- * --------------------------------------------------------------------------------------------------
- */
-
-static void test_wrong_usage(void **state)
-{
-    static const struct {
-        const char *words[5];
-        const char *parts[4];
-    } cases[] = {
-        {{NULL}, {"which command?", "outboxd --help"}},
-        {{"rnu"}, {"\"rnu\"", "\"run\""}},
-        {{"frobnicate"}, {"\"frobnicate\"", "outboxd --help"}},
-        {{"run", "extra"}, {"\"extra\"", "outboxd run --help"}},
-        {{"status", "--jsno"}, {"--jsno", "--json?"}},
-        {{"run", "--frobnicate"}, {"--frobnicate", "outboxd run --help"}},
-        {{"run", "--json"}, {"run takes no --json", "outboxd run --help"}},
-        {{"--json"}, {"outboxd status --json"}},
-        {{"run", "-c"}, {"--config needs a value"}},
-        {{"run", "-c", ""}, {"--config is empty"}},
-        {{"rebase"}, {"--to beginning", "--to now"}},
-        {{"rebase", "--to"}, {"--to needs a value", "beginning|now"}},
-        {{"rebase", "--to", "yesterday"}, {"--to takes beginning or now", "\"yesterday\""}},
-        {{"migrate", "--start", "here"}, {"--start takes beginning or now"}},
-        {{"migrate", "--bells", "9"}, {"--bells", "1 to 4"}},
-        {{"migrate", "--timeout", "5"}, {"--timeout", "has no unit", "10s"}},
-        {{"migrate", "--print", "--url", "x"}, {"--print", "excludes --url"}},
-    };
-
-    char file[PATH_SIZE];
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const char *what = cases[i].words[0] == NULL ? "outboxd" : cases[i].words[0];
-        int rc = run_bare(cases[i].words, file);
-
-        CHECK(rc == 64, "%s: exit code %d: %s", what, rc, out);
-        check_error(what, cases[i].parts);
-    }
-}
-
-/* What is printed makes the schema. */
-static void test_sql_without_a_configuration(void **state)
-{
-    char file[PATH_SIZE];
-    char name[48];
-
-    (void)state;
-    if (access("/etc/outboxd/outboxd.yaml", F_OK) != 0) {
-        assert_int_equal(run_bare(WORDS("run"), file), 78);
-        check_error("run", WORDS("/etc/outboxd/outboxd.yaml: does not exist", "-c FILE"));
-    }
-    assert_int_equal(run_bare(WORDS("migrate", "--print"), file), 0);
-    assert_true(file_holds(file, "outbox.make_relay('NAME', 'beginning')") ||
-                access("/etc/outboxd/outboxd.yaml", F_OK) == 0);
-    (void)snprintf(name, sizeof name, "%s_sql", database);
-    make_database(name, "template0");
-    PQfinish(owner);
-    owner = connect_to(name);
-    assert_int_equal(proc_run(WORDS("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
-                                    pg_url(&pg, "postgres", name).text, "-f", file),
-                              NULL, 20000),
-                     0);
-    assert_int_equal(pg_int(owner, "SELECT max(version) FROM outbox.migration"), 2);
-}
-
-/* ---- the database
- * ------------------------------------------------------------------------------------------------------
- */
-
-static const char *owner_url(void)
-{
-    static struct pg_url url;
-
-    url = pg_url(&pg, "postgres", database);
-    return url.text;
-}
-
-static void test_no_schema(void **state)
-{
-    (void)state;
-    (void)strncat(database, "_empty", sizeof database - strlen(database) - 1);
-    make_database(database, "template0");
-    PQfinish(owner);
-    owner = connect_to(database);
-    configure(&relay, "relay", "orders", "");
-    refuses(78, WORDS("run"), WORDS("no outbox tables", database, "run `outboxd migrate`"));
-    refuses(78, WORDS("status"), WORDS("no outbox schema", database, "run `outboxd migrate`"));
-    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
-            WORDS("run `outboxd migrate`"));
-    succeeds(WORDS("migrate", "--url", owner_url()), "relay orders: made, starts at beginning");
-    succeeds(WORDS("status"), "relay orders: no leader");
-}
-
-static void test_older_schema(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    pg_exec(owner, "DELETE FROM outbox.migration");
-    refuses(78, WORDS("run"), WORDS("version 0", "needs 1", "run `outboxd migrate`"));
-    succeeds(WORDS("status"), "relay orders: older schema");
-    assert_contains(out, "run `outboxd migrate`");
-    succeeds(WORDS("migrate", "--url", owner_url()), "0001 base: applied");
-    leads();
-}
-
-static void test_newer_schema(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    pg_exec(owner, "INSERT INTO outbox.migration (version, name) VALUES (99, 'x')");
-    refuses(78, WORDS("run"), WORDS("version 99", "use a newer outboxd"));
-    refuses(78, WORDS("migrate", "--url", owner_url()), WORDS("version 99", "use a newer outboxd"));
-    refuses(78, WORDS("migrate", "--down", "0", "--yes", "--url", owner_url()),
-            WORDS("version 99", "use a newer outboxd"));
-    succeeds(WORDS("status"), "relay orders: newer schema");
-    assert_contains(out, "use a newer outboxd");
-}
-
-static void test_wrong_password(void **state)
-{
-    char folder[PATH_SIZE];
-    char file[PATH_SIZE];
-    char more[PATH_SIZE + 32];
-
-    (void)state;
-    tmp_folder("password", folder);
-    path_join(file, folder, "pw");
-    (void)snprintf(more, sizeof more, ", password_file: %s", file);
-    configure(&relay, "keyed", "orders", more);
-    file_write(file, "%s", SECRET "-not");
-    refuses(78, WORDS("run"),
-            WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
-    refuses(78, WORDS("status"),
-            WORDS("28P01", "\"keyed\"", "correct the password", "postgres.password_file"));
-    file_write(file, "%s\n", SECRET);
-    succeeds(WORDS("status"), "relay orders: no leader");
-    leads();
-
-    configure(&relay, "keyed:" SECRET "-not", "orders", "");
-    refuses(78, WORDS("run"), WORDS("28P01", "in the url"));
-    refuses(78, WORDS("status"), WORDS("28P01", "in the url"));
-    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "keyed:" SECRET "-not", database).text),
-            WORDS("28P01", "in the url"));
-    configure(&relay, "keyed:" SECRET, "orders", "");
-    succeeds(WORDS("status"), "relay orders: no leader");
-
-    configure(&relay, "keyed", "orders", "");
-    refuses(78, WORDS("run"), WORDS("asks for a password", "postgres.password_file"));
-    refuses(78, WORDS("status"), WORDS("asks for a password", "postgres.password_file"));
-}
-
-static void test_roles_and_databases_that_are_not_let_in(void **state)
-{
-    static const struct {
-        const char *user;
-        const char *parts[4];
-    } cases[] = {
-        {"absent", {"role \"absent\" does not exist", "create the role"}},
-        {"banned", {"pg_hba.conf", "\"banned\"", "let it in"}},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        configure(&relay, cases[i].user, "orders", "");
-        refuses(78, WORDS("run"), cases[i].parts);
-        refuses(78, WORDS("status"), cases[i].parts);
-        refuses(78, WORDS("migrate", "--url", pg_url(&pg, cases[i].user, database).text),
-                cases[i].parts);
-    }
-    (void)strncat(database, "_gone", sizeof database - strlen(database) - 1);
-    configure(&relay, "relay", "orders", "");
-    refuses(78, WORDS("run"), WORDS("_gone\" does not exist", "create the database"));
-    refuses(78, WORDS("status"), WORDS("_gone\" does not exist", "create the database"));
-}
-
-static void test_a_role_without_grants(void **state)
-{
-    (void)state;
-    configure(&relay, "fresh", "orders", "");
-    refuses(78, WORDS("run"), WORDS("role fresh", "GRANT outbox_relay TO fresh;"));
-    refuses(78, WORDS("status"), WORDS("permission denied", "GRANT outbox_relay TO fresh;"));
-    refuses(78, WORDS("migrate", "--url", pg_url(&pg, "fresh", database).text),
-            WORDS("superuser", "outbox_owner"));
-    refuses(78,
-            WORDS("rebase", "--to", "now", "--yes", "--url", pg_url(&pg, "fresh", database).text),
-            WORDS("superuser", "outbox_owner"));
-    pg_exec(owner, "GRANT outbox_relay TO fresh");
-    leads();
-    pg_exec(owner, "REVOKE UPDATE ON outbox.lane FROM outbox_relay; REVOKE SELECT ON outbox.event "
-                   "FROM outbox_relay");
-    refuses(78, WORDS("run"),
-            WORDS("role fresh", "GRANT SELECT ON outbox.event TO fresh;",
-                  "GRANT UPDATE ON outbox.lane TO fresh;"));
-    refuses(78, WORDS("status"), WORDS("permission denied", "event"));
-    pg_exec(owner, "GRANT SELECT ON outbox.event TO fresh; GRANT UPDATE ON outbox.lane TO fresh");
-    leads();
-    pg_exec(owner, "REVOKE outbox_relay FROM fresh");
-}
-
-static void test_no_such_relay(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "other", "");
-    refuses(78, WORDS("run"), WORDS("\"other\"", "outboxd migrate", "relay.name"));
-    refuses(78, WORDS("status"), WORDS("\"other\"", "only: orders"));
-    refuses(78, WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
-            WORDS("\"other\"", "only: orders"));
-    refuses(64, WORDS("migrate", "--url", owner_url()),
-            WORDS("\"other\"", "--start beginning", "--start now"));
-    succeeds(WORDS("migrate", "--start", "now", "--url", owner_url()),
-             "relay other: made, starts at now");
-    succeeds(WORDS("status"), "unsent       0 events");
-    leads();
-}
-
-static void test_going_back_drops_no_events_unasked(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    refuses(64, WORDS("migrate", "--down", "0", "--url", owner_url()),
-            WORDS("holds events", "--yes"));
-}
-
-static void test_a_foreign_position(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    pg_exec(owner, "UPDATE outbox.relay SET system_identifier = 42");
-    refuses(78, WORDS("run"),
-            WORDS("\"orders\"", "system_identifier 42", "outboxd rebase --to now|beginning"));
-    succeeds(WORDS("status"), "relay orders: foreign database");
-    assert_contains(out, "outboxd rebase");
-    refuses(64, WORDS("rebase", "--to", "now", "--url", owner_url()),
-            WORDS("nothing was changed", "--yes"));
-    succeeds(WORDS("rebase", "--to", "now", "--dry-run", "--url", owner_url()),
-             "Nothing was changed");
-    assert_int_equal(pg_int(owner, "SELECT system_identifier FROM outbox.relay"), 42);
-    succeeds(WORDS("rebase", "--to", "now", "--yes", "--url", owner_url()),
-             "this server is now the position's own");
-    succeeds(WORDS("status"), "unsent       0 events");
-    leads();
-}
-
-static void test_a_position_ahead_of_the_server(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    pg_exec(owner, "UPDATE outbox.lane SET base = '1000000:1000000:'");
-    refuses(78, WORDS("run"), WORDS("\"orders\"", "1000000", "outboxd rebase --to now|beginning"));
-    succeeds(WORDS("rebase", "--to", "beginning", "--yes", "--url", owner_url()),
-             "1000000:1000000:");
-    succeeds(WORDS("status"), "unsent       3 events");
-    leads();
-}
-
-static void test_tables_that_hide_or_reorder(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    pg_exec(owner, "ALTER TABLE outbox.event ENABLE ROW LEVEL SECURITY");
-    refuses(
-        78, WORDS("run"),
-        WORDS("role relay", "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY;", "BYPASSRLS"));
-    pg_exec(owner, "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY; ALTER SEQUENCE "
-                   "outbox.event_id_seq CACHE 20");
-    refuses(78, WORDS("run"),
-            WORDS("outbox.event.id", "ALTER SEQUENCE outbox.event_id_seq CACHE 1;"));
-    pg_exec(owner, "ALTER SEQUENCE outbox.event_id_seq CACHE 1");
-    leads();
-}
-
-/* ---- what can pass by itself
- * ----------------------------------------------------------------------------------------- */
-
-static void test_postgres_is_down(void **state)
-{
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    PQfinish(owner);
-    owner = NULL;
-    pg_stop(&pg);
-    assert_int_equal(outboxd_command(&relay, "status", NULL, out), 69);
-    check_error("status", WORDS("connect to Postgres", "Connection refused"));
-    waits("failed: Connection refused; Is the server running");
-    pg_start(&pg);
-    outboxd_wait_log(&relay, "lease taken", 10000);
-    stops_at_once(&relay);
-    owner = connect_to(database);
-    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.event"), 3);
-}
-
-static void test_postgres_says_nothing(void **state)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t len = sizeof at;
-    char text[512];
-
-    (void)state;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || listen(fd, 16) != 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-        support_fail("no socket to listen on");
-    (void)snprintf(text, sizeof text,
-                   BROKERS
-                   "postgres: {url: \"postgres://u@127.0.0.1:%d/d\", connect_timeout: 200ms}\n",
-                   ntohs(at.sin_port));
-    outboxd_configure_text(&relay, text);
-    waits("no answer within 200 ms");
-    stops_at_once(&relay);
-    (void)close(fd);
-}
-
-/* A copy of the server that follows it, promoted at the end. */
-static void start_standby(struct pg_server *standby)
-{
-    char log[PATH_SIZE];
-    char path[PATH_SIZE];
-    FILE *f;
-
-    *standby = (struct pg_server){.port = port_free()};
-    tmp_folder("standby", standby->dir);
-    path_join(standby->data, standby->dir, "data");
-    path_join(standby->log, standby->dir, "log");
-    path_join(log, standby->dir, "basebackup");
-    if (proc_run(WORDS("pg_basebackup", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-D",
-                       standby->data, "-d", pg_url(&pg, "postgres", "postgres").text),
-                 log, 30000) != 0)
-        support_fail("pg_basebackup: %s", file_read(log));
-    path_join(path, standby->data, "postgresql.auto.conf");
-    f = fopen(path, "ae");
-    if (f == NULL ||
-        fprintf(f, "port = %d\nunix_socket_directories = '%s'\n", standby->port, standby->dir) <
-            0 ||
-        fclose(f) != 0)
-        support_fail("write %s", path);
-    if (geteuid() == 0 && proc_run(WORDS("chown", "-R", "postgres", standby->dir), log, 10000) != 0)
-        support_fail("chown: %s", file_read(log));
-    pg_start(standby);
-}
-
-static void test_a_standby_is_waited_out(void **state)
-{
-    struct pg_server standby;
-    PGconn *conn;
-    char text[512];
-
-    (void)state;
-    start_standby(&standby);
-    (void)snprintf(text, sizeof text,
-                   "postgres: {url: \"%s\"}\nkafka: {brokers: \"" NOBODY_HOME
-                   "\"}\nrelay: {name: orders, shutdown_timeout: 1s}\n",
-                   pg_url(&standby, "relay", database).text);
-    outboxd_configure_text(&relay, text);
-    waits("waiting for a primary");
-    succeeds(WORDS("status"), "relay orders: no leader");
-    conn = pg_open(&standby, NULL);
-    pg_exec(conn, "SELECT pg_promote()");
-    PQfinish(conn);
-    outboxd_wait_log(&relay, "lease taken", 15000);
-    stops_at_once(&relay);
-    pg_drop(&standby);
-}
-
-static void test_a_second_relay_stands_by(void **state)
-{
-    struct outboxd second = {0};
-
-    (void)state;
-    configure(&relay, "relay", "orders", "");
-    outboxd_start(&relay);
-    outboxd_wait_log(&relay, "lease taken", 10000);
-    configure(&second, "relay", "orders", "");
-    outboxd_start(&second);
-    outboxd_wait_log(&second, "standing by", 5000);
-    assert_false(outboxd_log_has(&second, "level=error"));
-    succeeds(WORDS("status"), "epoch 1, renewed");
-    stops_at_once(&second);
-    outboxd_log_truncate(&second);
-    outboxd_start(&second);
-    outboxd_wait_log(&second, "standing by", 5000);
-    stops_at_once(&relay);
-    outboxd_wait_log(&second, "lease taken", 2000);
-    stops_at_once(&second);
-    assert_int_equal(pg_int(owner, "SELECT epoch FROM outbox.relay"), 2);
+    (void)outboxd_succeeds(&relay, WORDS("config"), "host=h sslpassword=***");
 }
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_wrong_usage),
-        CASE(test_wrong_settings),
-        CASE(test_urls_that_libpq_cannot_read),
-        CASE(test_configuration_that_cannot_be_read),
-        CASE(test_secrets_are_hidden),
-        CASE(test_sql_without_a_configuration),
-        CASE(test_no_schema),
-        CASE(test_older_schema),
-        CASE(test_newer_schema),
-        CASE(test_wrong_password),
-        CASE(test_roles_and_databases_that_are_not_let_in),
-        CASE(test_a_role_without_grants),
-        CASE(test_no_such_relay),
-        CASE(test_going_back_drops_no_events_unasked),
-        CASE(test_a_foreign_position),
-        CASE(test_a_position_ahead_of_the_server),
-        CASE(test_tables_that_hide_or_reorder),
-        CASE(test_postgres_is_down),
-        CASE(test_postgres_says_nothing),
-        CASE(test_a_standby_is_waited_out),
-        CASE(test_a_second_relay_stands_by),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_wrong_settings),
+        cmocka_unit_test(test_properties_that_make_no_producer),
+        cmocka_unit_test(test_urls_that_libpq_cannot_read),
+        cmocka_unit_test(test_configuration_that_cannot_be_read),
+        cmocka_unit_test(test_secrets_are_hidden),
     };
 
-    cmocka_set_test_filter(getenv("ONLY")); /* a pattern such as *grants*; NULL: all */
-    return cmocka_run_group_tests_name("bad input", tests, setup_server, teardown_server);
+    cmocka_set_test_filter(getenv("ONLY")); /* a pattern such as *usage*; NULL: all */
+    return cmocka_run_group_tests_name("bad input", tests, NULL, NULL);
 }

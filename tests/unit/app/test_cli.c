@@ -58,6 +58,7 @@ static void test_commands(void **state)
         assert_int_equal(c.command, i);
         assert_false(c.help);
         assert_string_equal(c.config, "/etc/outboxd/outboxd.yaml");
+        assert_false(c.config_given);
         assert_int_equal(c.down, -1);
         assert_int_equal(c.bells, 0);
         assert_int_equal(c.timeout_ms, 30000);
@@ -73,8 +74,10 @@ static void test_config_file(void **state)
         "run -ca.yaml",  "--config=a.yaml run", "run -c b.yaml -c a.yaml"};
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         assert_string_equal(good(lines[i]).config, "a.yaml");
+        assert_true(good(lines[i]).config_given);
+    }
 }
 
 static void test_options(void **state)

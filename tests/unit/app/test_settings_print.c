@@ -311,6 +311,8 @@ static void test_mask(void **state)
         {"host=h password='open", "host=h ***", true},
         {"host=h password", "host=h ***", true},
         {"password=", "password=***", true},
+        {"host=h pasword=p", "host=h pasword=***", true}, /* libpq refuses it, a reader would not */
+        {"postgres://h/d?passwrod=p", "postgres://h/d?passwrod=***", true},
     };
 
     (void)state;
