@@ -156,7 +156,10 @@ static int print_json(const char *relay, const struct admin_status *st, struct e
         "target", str_text(&st->position.target), "last_id", (json_int_t)st->position.last_id,
         "stored_seconds", st->stored_s, "trouble", trouble_json(st), "schema", "version",
         st->schema_version, "bells", st->bells);
-    int rc = doc == NULL ? -1 : json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    int rc = doc == NULL
+                 ? -1
+                 : json_dumpf(doc, stdout,
+                              JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 
     json_decref(doc);
     if (rc != 0)
