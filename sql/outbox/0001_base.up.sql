@@ -261,7 +261,7 @@ BEGIN
 END
 $make_day$;
 
--- Partitions for today and the days ahead (UTC). Call it at least daily; the relay may. Writers never wait for it. A
+-- Partitions for today and the days ahead (UTC). A running relay calls it hourly. Writers never wait for it. A
 -- day that is skipped loses nothing, its rows go to the default partition; the next call tries again. Keep the
 -- transaction short: until its end readers wait.
 CREATE OR REPLACE FUNCTION outbox.ensure_days(days_ahead integer DEFAULT 7)

@@ -5,8 +5,8 @@
  * Failure: a refused message is told and nothing else happens here; the core decides, and calls
  * reset. That replaces the client: the old one is muted and ends in the reaper. A reset from inside
  * a report leaves the old client to serve, which stands on its queue; serve gives it away on its
- * way out. When no new client can be made, there is none: send refuses until a later reset
- * succeeds. */
+ * way out. When no new client can be made, or the reaper has no room for the old one, there is
+ * none: send refuses until a later reset succeeds. */
 #include "kafka/producer.h"
 
 #include "base/log.h"
@@ -43,9 +43,10 @@ struct kafka_sink {
     char *brokers;
     char **topic_names; /* by the core's number; NULL: not told yet */
     size_t topic_count;
-    struct client *client; /* NULL: the last reset failed */
-    struct client *served; /* whose queue serve stands on; NULL outside of it */
-    bool served_is_old;    /* reset replaced it meanwhile */
+    struct client *client;  /* NULL: the last reset failed */
+    struct client *leaving; /* discarded and silent; the reaper had no room for it yet */
+    struct client *served;  /* whose queue serve stands on; NULL outside of it */
+    bool served_is_old;     /* reset replaced it meanwhile */
     uint64_t newest_seq;
     int wake_fd;
     struct event *wake;
@@ -165,6 +166,15 @@ static int take_event(struct kafka_sink *s, rd_kafka_event_t *ev)
     }
 }
 
+/* Hands the discarded client to the reaper, if that has room. */
+static void bury(struct kafka_sink *s)
+{
+    if (!s->leaving || reaper_room(&s->reaper) == 0)
+        return;
+    reaper_take(&s->reaper, s->leaving);
+    s->leaving = NULL;
+}
+
 /* Polls until the queue is empty (the eventfd is written to only when it turns from empty to
  * non-empty) or the turn is over; then a timer of zero comes back here after the loop has looked at
  * everything else. */
@@ -183,8 +193,10 @@ static void serve(struct kafka_sink *s)
         rd_kafka_event_destroy(ev);
     }
     s->served = NULL;
-    if (s->served_is_old)
-        reaper_take(&s->reaper, c);
+    if (s->served_is_old) {
+        s->leaving = c;
+        bury(s);
+    }
     if (taken >= REPORTS_PER_TURN || s->served_is_old) {
         static const struct timeval now = {0};
         evtimer_add(s->more, &now);
@@ -347,6 +359,7 @@ static int sink_send(void *ctx, uint32_t topic, int32_t partition, const struct 
     return refuse_now(code, s, name, why);
 }
 
+/* Nothing of the present client is reported after this, and it sends nothing more. */
 static void discard(struct kafka_sink *s)
 {
     struct client *old = s->client;
@@ -355,23 +368,26 @@ static void discard(struct kafka_sink *s)
     s->client = NULL;
     event_del(s->sweep);
     client_mute(old);
+    rd_kafka_purge(old->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                RD_KAFKA_PURGE_F_NON_BLOCKING);
     if (old == s->served)
         s->served_is_old = true;
     else
-        reaper_take(&s->reaper, old);
+        s->leaving = old;
 }
 
 static int sink_reset(void *ctx, struct err *err)
 {
     struct kafka_sink *s = ctx;
+    discard(s);
     /* The one that serve stands on will need room too. */
-    int leaving = (s->served ? 1 : 0) + (s->client && s->client != s->served ? 1 : 0);
+    int leaving = (s->served ? 1 : 0) + (s->leaving ? 1 : 0);
     if (reaper_room(&s->reaper) < leaving)
         return err_set(
             err, ERR_UNAVAILABLE,
             "replace the producer: earlier ones have not ended yet (at most %d may be ending)",
             REAPER_GRAVES);
-    discard(s);
+    bury(s);
     s->told_count = 0;
     s->client = client_new(s->conf, s->wake_fd, err);
     if (!s->client)
@@ -458,11 +474,13 @@ void kafka_sink_free(struct kafka_sink *s)
         return;
     assert(!s->served);
     /* An earlier one that cannot end must not keep the room from the present one for ever. */
-    if (s->client && (reaper_room(&s->reaper) > 0 || reaper_finish(&s->reaper, END_WAIT_MS)))
-        discard(s);
+    discard(s);
+    if (s->leaving && reaper_room(&s->reaper) == 0)
+        (void)reaper_finish(&s->reaper, END_WAIT_MS);
+    bury(s);
     free_events(s);
     kafka_logs_release(&s->logs);
-    if (!reaper_finish(&s->reaper, END_WAIT_MS) || s->client) {
+    if (!reaper_finish(&s->reaper, END_WAIT_MS) || s->leaving) {
         /* Its threads still use the sink's memory: it stays until the process ends. */
         log_warn("a Kafka producer does not end; left to the end of the process", LOG_END);
         return;

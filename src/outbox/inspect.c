@@ -340,7 +340,7 @@ static void inspect_days(const struct inspection *in)
     int64_t net_bytes = command_int(in->facts, 0, PQfnumber(in->facts, "net_bytes"));
 
     if (days < 2)
-        report_line(in->report, FINDING_WARN, "SELECT outbox.ensure_days(7); now, and then daily",
+        report_line(in->report, FINDING_WARN, "SELECT outbox.ensure_days(7); a running relay does it hourly",
                     "there is no partition for %s (UTC): its events go to the default partition",
                     days == 0 ? "today" : "tomorrow");
     else
@@ -353,7 +353,7 @@ static void inspect_days(const struct inspection *in)
                     "fails");
     else if (net_bytes > 0)
         report_line(in->report, FINDING_WARN,
-                    "SELECT outbox.ensure_days(7); daily, so that no more come",
+                    "keep a relay running: it makes the days ahead, so that no more come",
                     "the default partition holds rows (%" PRId64 " kB) of days that had no "
                     "partition: they are published as all others, but are not dropped with a day",
                     net_bytes / 1024);

@@ -21,12 +21,14 @@
 #define ARM_RETRY_MS   20U /* a writer holds the bell: try again after this */
 #define HOLD_MS                                                                                    \
     250U /* a row held longer lets go of the page: the server should not keep a snapshot for us */
+#define PAGE_HELD_MS     5000U /* the same for a page of which row after row is held */
 #define DRAIN_REPORTS_MS 5000U /* after a refusal, wait so long for the other reports */
 #define HALT_RETRY_MS    30000U
 #define RETRY_FIRST_MS   100U
 #define RETRY_MAX_MS     30000U
 #define REOPEN_FIRST_MS  50U
 #define REOPEN_MAX_MS    5000U
+#define REOPEN_CALM_MS   10000U /* sessions that lasted so long had no part in what comes after */
 #define DIAGNOSE_MS                                                                                \
     1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */
 #define DIAGNOSE_AGAIN_MS 5000U
@@ -54,6 +56,7 @@ struct reading {
     bool discard;     /* its rows are no longer wanted */
     bool held;        /* a row was answered with ROW_HOLD */
     uint64_t held_since;
+    uint64_t first_held; /* of this fetch; 0: none was */
     bool
         blocked; /* an opener or a full queue is in the way: nothing to do before the next report */
     bool complete;       /* FETCH_POLL: the rows are the whole batch */
@@ -134,6 +137,7 @@ struct relay {
     struct err failure;
     uint32_t open_attempts;
     uint64_t open_due;
+    uint64_t opened_at;
     bool stopping;
     uint64_t stop_deadline; /* drain no longer than this */
     bool release_out;
@@ -188,6 +192,7 @@ void lease_drain(struct relay *r); /* DRAINING: last store, release */
 
 /* read.c */
 void reading_reset(struct relay *r);
+void reading_begin_batch(struct relay *r); /* bounded by the snapshot of the present poll */
 void reading_pump(struct relay *r);
 void reading_discard(struct relay *r); /* the rows of the present fetch are no longer wanted */
 void reading_found(struct relay *r);   /* an event came */

@@ -37,7 +37,6 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     l->renew_due = now + r->params.lease_ttl_ms / 3;
     l->was_ours = true;
     l->seen = false;
-    r->open_attempts = 0;
     r->counters.takeovers++;
     window_load(&r->window, &view->position);
     reading_reset(r);
@@ -71,7 +70,6 @@ static void stay_behind(struct relay *r)
     uint32_t pause = r->params.lease_ttl_ms / 10;
 
     r->state = RELAY_STANDBY;
-    r->open_attempts = 0;
     r->lease.look_due = relay_now(r) + (pause < LOOK_MAX_MS ? pause : LOOK_MAX_MS);
     if (!r->lease.standby_noted) {
         r->lease.standby_noted = true;
@@ -116,6 +114,8 @@ void relay_on_renewed(struct relay *r, bool still_ours)
     if (still_ours) {
         r->counters.renewals++;
         r->lease.deadline = r->lease.renew_sent + r->params.lease_ttl_ms;
+    } else if (r->state == RELAY_DRAINING) {
+        r->storing.refused = true; /* as in relay_on_stored */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
         relay_fall_back(r, 0);
@@ -227,7 +227,7 @@ void lease_drain(struct relay *r)
 {
     uint64_t patience = r->stop_deadline - r->params.shutdown_timeout_ms / 2;
 
-    if (r->window.in_flight > 0 && r->rec.feed == FEED_RUN && relay_now(r) < patience) {
+    if (r->window.in_flight > 0 && r->rec.feed != FEED_RECOVER && relay_now(r) < patience) {
         relay_due(r, patience);
         return;
     }

@@ -47,6 +47,14 @@ void reading_reset(struct relay *r)
     d->arm_due = d->due;
 }
 
+void reading_begin_batch(struct relay *r)
+{
+    window_begin_batch(&r->window, str_slice(&r->reading.snapshot));
+    /* What an earlier batch's probe found says nothing about this one: lower ids would be passed
+     * over. */
+    r->reading.probed = false;
+}
+
 void reading_discard(struct relay *r)
 {
     struct reading *d = &r->reading;
@@ -175,6 +183,7 @@ static void begin_fetch(struct relay *r, enum fetch kind)
     d->fetch = kind;
     d->discard = false;
     d->held = false;
+    d->first_held = 0;
     d->complete = false;
     d->taken = 0;
     d->cause_counted = false;
@@ -234,7 +243,8 @@ static void held_pump(struct relay *r)
 {
     struct reading *d = &r->reading;
 
-    if (r->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS) {
+    if (r->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS ||
+        relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
         RELAY_OP(r, r->source->drop_rest(r->source_ctx));
     } else if (!d->blocked && send_has_room(r)) {
@@ -310,8 +320,7 @@ static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
     if (!d->complete) { /* a backlog: bound it by this look's snapshot, then probe and page */
         reading_found(r);
         bell_off(r);
-        d->probed = false;
-        window_begin_batch(&r->window, str_slice(&d->snapshot));
+        reading_begin_batch(r);
         return;
     }
     if (rows == 0 && !dropped) {
@@ -325,9 +334,7 @@ static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
     d->due = relay_now(r) + POLL_FIRST_MS;
     if (d->taken == rows && !dropped)
         window_complete_batch(&r->window);
-    else
-        d->probed = false; /* what was not taken is read by pages, or (nothing was taken) looked for
-                              again */
+    /* else: what was not taken is read by pages, or (the batch was not begun) looked for again */
 }
 
 static void page_fetched(struct relay *r, uint32_t rows, bool dropped)

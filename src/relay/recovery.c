@@ -23,10 +23,13 @@
 void trouble_set(struct relay *r, enum refusal cause, const char *text)
 {
     struct trouble *t = &r->rec.trouble;
+    struct err cut;
 
     *t = (struct trouble){.attempts = r->rec.attempts};
     (void)snprintf(t->cause, sizeof t->cause, "%s", refusal_name(cause));
-    (void)snprintf(t->text, sizeof t->text, "%s", text);
+    /* by way of err_set, which does not cut a character in two: Postgres would refuse the text */
+    (void)err_set(&cut, ERR_NONE, "%.*s", (int)sizeof t->text - 1, text);
+    (void)snprintf(t->text, sizeof t->text, "%.*s", (int)sizeof t->text - 1, cut.text);
     r->rec.trouble_dirty = true;
 }
 
@@ -157,6 +160,8 @@ bool recovery_reset_sink(struct relay *r)
     r->rec.reset_failed = rc != 0;
     if (rc == 0)
         return true;
+    /* Whatever brought us here is found again when there is a producer. */
+    r->rec.cause = REFUSAL_PRODUCER_FATAL;
     trouble_set(r, REFUSAL_PRODUCER_FATAL, err.text);
     return false;
 }
@@ -197,13 +202,16 @@ static void replace_producer(struct relay *r)
 
     if (!recovery_reset_sink(r)) {
         c->attempts++;
-        c->cause = REFUSAL_PRODUCER_FATAL;
         c->deadline = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
                                                        r->host->random(r->host_ctx));
         relay_note(r, RELAY_NOTE_RECOVERING);
         return;
     }
     if (refusal_class(c->cause) != REFUSAL_MESSAGE) {
+        /* The oldest one shows whether it has passed; sent along, those behind it would arrive once
+         * more at every attempt. */
+        if (c->careful == 0)
+            c->careful = 1;
         pause_feed(r);
     } else if (c->culprit_known) {
         recovery_halt(r);

@@ -148,6 +148,7 @@ void relay_on_opened(struct relay *r)
     assert(r->state == RELAY_OPENING);
     relay_note(r, RELAY_NOTE_CONNECTED);
     r->state = RELAY_STANDBY;
+    r->opened_at = relay_now(r);
     r->lease.standby_noted = false;
     r->lease.look_due = relay_now(r);
     relay_pump(r);
@@ -164,6 +165,8 @@ void relay_on_lost(struct relay *r, const struct err *why)
         relay_finish(r);
         return;
     }
+    if (r->state != RELAY_OPENING && relay_now(r) - r->opened_at >= REOPEN_CALM_MS)
+        r->open_attempts = 0;
     r->open_attempts++;
     r->counters.reconnects++;
     r->failure = *why; /* for the note; cleared when the sessions are open again */

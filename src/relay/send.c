@@ -30,6 +30,8 @@ static enum row_verdict hold(struct relay *r)
 
     d->held = true;
     d->held_since = relay_now(r);
+    if (d->first_held == 0)
+        d->first_held = d->held_since;
     /* No op may be called from here: let the next turn decide. */
     r->host->wake_at(r->host_ctx, d->held_since + 1);
     return ROW_HOLD;
@@ -46,6 +48,7 @@ static enum row_verdict hold_until_report(struct relay *r)
 static enum row_verdict refuse_row(struct relay *r, const struct event *e, enum refusal why,
                                    const char *text)
 {
+    r->counters.refusals[why]++;
     trouble_set(r, why, text);
     trouble_blame(r, e->event_id, e->id, NULL);
     recovery_halt(r);
@@ -125,7 +128,7 @@ static enum row_verdict send_message(struct relay *r, const struct event *e)
     if (ask_permit(r, topic, &partition) != PERMIT_SEND)
         return hold_until_report(r);
     if (r->reading.fetch == FETCH_POLL && window_open_batch(&r->window) == NULL)
-        window_begin_batch(&r->window, str_slice(&r->reading.snapshot));
+        reading_begin_batch(r);
     rc = r->sink->send(r->sink_ctx, topic, partition, &r->message, r->window.head, &no);
     if (rc == -EAGAIN)
         return hold_until_report(r);

@@ -1,56 +1,12 @@
 /* `outboxd migrate` on a real Postgres: again, several at once, down, printed, refused. */
-#include "../support/check.h"
-#include "../support/pg.h"
+#include "commands.h"
 
-#include "outbox/migrate.h"
 #include "outbox/sql_texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct pg_server server;
-static PGconn *db; /* superuser, in the database of the present test */
-static struct pg_url url;
-
-/* A database of its own for each test. */
-static void new_database(const char *name, const char *owner_role)
-{
-    PGconn *conn = pg_open(&server, NULL);
-
-    pg_exec(conn, "CREATE DATABASE %s OWNER %s", name, owner_role);
-    PQfinish(conn);
-    PQfinish(db);
-    url = pg_url(&server, "postgres", name);
-    db = PQconnectdb(url.text);
-    assert_int_equal(PQstatus(db), CONNECTION_OK);
-    pg_exec(db, "SET client_min_messages = warning");
-}
-
-static struct migrate_params params_for(const char *relay)
-{
-    return (struct migrate_params){.server = {.url = url.text},
-                                   .relay = relay,
-                                   .doorbell = true,
-                                   .days_ahead = 2,
-                                   .wait_ms = 5000};
-}
-
-static void apply(const struct migrate_params *p)
-{
-    struct err err;
-
-    assert_ok(migrate_apply(p, &err), &err);
-}
-
-#define assert_fails(call, err, wanted_kind, part)                                                 \
-    do {                                                                                           \
-        err_clear(err);                                                                            \
-        assert_int_equal((call), -1);                                                              \
-        assert_contains((err)->text, part);                                                        \
-        assert_int_equal((err)->kind, (wanted_kind));                                              \
-    } while (0)
 
 static int start_server(void **state)
 {

@@ -136,28 +136,31 @@ static void reset_is_quick_and_leaves_nothing(void **state)
     close_bench();
 }
 
-/* librdkafka's threads call the getaddrinfo of this program: it hangs for a name that the tests
- * choose. */
+/* librdkafka's threads call the getaddrinfo of this program. A lookup of slow.invalid that begins
+ * while `lookups_hang` lasts as long as `lookups_last`; any other finds this machine. */
 static atomic_int lookups_hang;
+static atomic_int lookups_last;
 
 int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
     static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    if (host && strcmp(host, "slow.invalid") == 0) {
-        for (int ms = 0; ms < 20000 && atomic_load(&lookups_hang); ms += 5)
+    bool slow = host && strcmp(host, "slow.invalid") == 0;
+    if (slow && atomic_load(&lookups_hang)) {
+        for (int ms = 0; ms < 20000 && atomic_load(&lookups_last); ms += 5)
             test_sleep_ms(5);
         return EAI_AGAIN;
     }
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-    return real(host, port, hints, found);
+    return real(slow ? "127.0.0.1" : host, port, hints, found);
 }
 
 static void reset_does_not_wait_for_a_hanging_lookup(void **state)
 {
     (void)state;
     atomic_store(&lookups_hang, 1);
+    atomic_store(&lookups_last, 1);
     open_bench("slow.invalid:9092", NULL, 0, 1000);
     use_topic("any");
     for (uint64_t i = 0; i < 4; i++) {
@@ -168,12 +171,47 @@ static void reset_does_not_wait_for_a_hanging_lookup(void **state)
         CHECK(test_now_ms() - before < 500, "reset took %lu ms",
               (unsigned long)(test_now_ms() - before));
     }
-    /* Four are ending; the fifth keeps the present one rather than pile up. */
+    /* Four are ending: there is no room for a fifth, and no producer until there is. */
     assert_int_equal(reset(), -1);
     assert_contains(bench.error_text, "have not ended yet");
-    send_text("k", "v", -1, 10);
+    struct message m = text_message("k", "v");
+    assert_int_equal(try_send(&m, -1, 10), -ENOTCONN);
     atomic_store(&lookups_hang, 0);
+    atomic_store(&lookups_last, 0);
     TURN_UNTIL(reset() == 0, 5000);
+    close_bench();
+}
+
+/* The core counts on it: it has taken the numbers back, and gives them to others. */
+static void nothing_is_reported_after_a_reset_that_fails(void **state)
+{
+    (void)state;
+    char brokers[256];
+    snprintf(brokers, sizeof(brokers), "slow.invalid%s", strrchr(kafka_brokers(&cluster), ':'));
+    kafka_create_topic(&cluster, "silent", 1, NULL);
+    atomic_store(&lookups_hang, 1);
+    atomic_store(&lookups_last, 1);
+    open_bench(brokers, NULL, 0, 1000);
+    use_topic("silent");
+    for (int i = 0; i < 4; i++) {
+        test_sleep_ms(50); /* into the lookup */
+        atomic_store(&lookups_hang, i < 3);
+        assert_int_equal(reset(), 0);
+    }
+    send_text("k", "0", -1, 0);
+    TURN_UNTIL(bench.acked == 1, 10000);
+    for (uint64_t seq = 1; seq < 100; seq++)
+        send_text("k", "v", 0, seq);
+    assert_int_equal(reset(), -1);
+    uint64_t until = test_now_ms() + 500;
+    while (test_now_ms() < until)
+        turn();
+    assert_int_equal(bench.acked, 1);
+    assert_int_equal(bench.refused, 0);
+    atomic_store(&lookups_last, 0);
+    TURN_UNTIL(reset() == 0, 5000);
+    send_text("k", "v", -1, 100);
+    TURN_UNTIL(bench.acked == 2, 10000);
     close_bench();
 }
 
@@ -216,6 +254,7 @@ int main(void)
         cmocka_unit_test(reset_from_inside_a_report),
         cmocka_unit_test(reset_is_quick_and_leaves_nothing),
         cmocka_unit_test(reset_does_not_wait_for_a_hanging_lookup),
+        cmocka_unit_test(nothing_is_reported_after_a_reset_that_fails),
         cmocka_unit_test(broker_killed_in_mid_stream),
     };
     return cmocka_run_group_tests(tests, start_cluster, end_cluster);
