@@ -340,7 +340,8 @@ static void inspect_days(const struct inspection *in)
     int64_t net_bytes = command_int(in->facts, 0, PQfnumber(in->facts, "net_bytes"));
 
     if (days < 2)
-        report_line(in->report, FINDING_WARN, "SELECT outbox.ensure_days(7); a running relay does it hourly",
+        report_line(in->report, FINDING_WARN,
+                    "SELECT outbox.ensure_days(7); a running relay does it hourly",
                     "there is no partition for %s (UTC): its events go to the default partition",
                     days == 0 ? "today" : "tomorrow");
     else
