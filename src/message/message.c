@@ -142,7 +142,7 @@ static size_t count_bytes(const struct message *m)
     size_t bytes = MESSAGE_OVERHEAD_BYTES + m->key.len + m->value.len;
 
     for (size_t i = 0; i < m->header_count; i++)
-        bytes += m->headers[i].name.len + m->headers[i].value.len;
+        bytes += HEADER_OVERHEAD_BYTES + m->headers[i].name.len + m->headers[i].value.len;
     return bytes;
 }
 

@@ -12,9 +12,12 @@
 
 #define MESSAGE_MAX_HEADERS 64
 
-/* Kafka's own cost of a message beside its bytes, roughly: librdkafka's structs and the record's
- * frame. */
-#define MESSAGE_OVERHEAD_BYTES 256
+/* What a message costs in memory beside its bytes while it is under way, roughly: librdkafka's
+ * structs with malloc's own share (each header is an allocation), and the compressed copy in the
+ * request. Too low a figure and the window holds more than relay.window_bytes says: with 256 in
+ * all, a slow broker took the process to 60 MB. */
+#define MESSAGE_OVERHEAD_BYTES 384
+#define HEADER_OVERHEAD_BYTES  64
 
 /* The headers that every message has, in this order, before the row's own. A consumer tells
  * duplicates by event-id, so a header of the row with one of these names is left out: ours stands.

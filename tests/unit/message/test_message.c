@@ -336,16 +336,17 @@ static void bytes_that_the_window_counts(void **state)
 
     build(f);
     /* names and values of the four headers: 8+36, 10+12, 10+24, 12+16 */
-    assert_int_equal(f->m.bytes, MESSAGE_OVERHEAD_BYTES + strlen("order-1") + f->m.value.len + 44 +
-                                     22 + 34 + 28);
+    assert_int_equal(f->m.bytes, MESSAGE_OVERHEAD_BYTES + 4 * HEADER_OVERHEAD_BYTES +
+                                     strlen("order-1") + f->m.value.len + 44 + 22 + 34 + 28);
     bare = f->m.bytes;
     f->e.headers = SLICE_LIT("{\"abc\":\"defg\",\"n\":null}");
     build(f);
-    assert_int_equal(f->m.bytes, bare + 7 + 1);
+    assert_int_equal(f->m.bytes, bare + 2 * HEADER_OVERHEAD_BYTES + 7 + 1);
     f->e.payload = (struct slice){0};
     f->e.headers = (struct slice){0};
     build(f);
-    assert_int_equal(f->m.bytes, MESSAGE_OVERHEAD_BYTES + strlen("order-1") + 44 + 22 + 34 + 28);
+    assert_int_equal(f->m.bytes, MESSAGE_OVERHEAD_BYTES + 4 * HEADER_OVERHEAD_BYTES +
+                                     strlen("order-1") + 44 + 22 + 34 + 28);
 }
 
 static void a_refusal_leaves_nothing_behind(void **state)
