@@ -238,6 +238,11 @@ BEGIN
 
     FOR attempt IN 1..5 LOOP
         BEGIN
+            -- Writers insert into today: one on its way into the default partition would fail when today is attached. So
+            -- none may be under way then; new ones wait the few milliseconds.
+            IF day <= (clock_timestamp() AT TIME ZONE 'UTC')::date THEN
+                LOCK TABLE ONLY outbox.event IN SHARE ROW EXCLUSIVE MODE;
+            END IF;
             IF net_bytes > 0 THEN
                 LOCK TABLE outbox.event_default IN ACCESS EXCLUSIVE MODE NOWAIT;
             ELSE

@@ -2,6 +2,10 @@
 #include "../support/check.h"
 #include "../support/pg.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
 static struct pg_server server;
 static PGconn *owner; /* superuser */
 
@@ -115,6 +119,64 @@ static void test_days_beside_a_used_default_partition(void **state)
 }
 
 /* The bounds are UTC days whatever the session's time zone and date style are. */
+static atomic_bool writing;
+
+/* Inserts until told to stop; returns the first error, or NULL. */
+static void *insert_all_the_time(void *arg)
+{
+    PGconn *conn = arg;
+    static char failed[2][256];
+    static atomic_int writers;
+    char *text = failed[atomic_fetch_add(&writers, 1) % 2];
+
+    text[0] = '\0';
+    while (atomic_load(&writing) && text[0] == '\0') {
+        PGresult *result = PQexec(conn, EVENT("now"));
+
+        if (PQresultStatus(result) != PGRES_COMMAND_OK)
+            (void)snprintf(text, sizeof failed[0], "%s", PQerrorMessage(conn));
+        PQclear(result);
+    }
+    return text;
+}
+
+/* Today can be without a partition: after a week without a relay, say. An insert that is on its way
+ * into the default partition while today is attached would fail. */
+static void test_today_is_made_while_writers_insert(void **state)
+{
+    char today[16];
+    PGconn *conns[2] = {pg_open(&server, "svc"), pg_open(&server, "svc")};
+    pthread_t threads[2];
+    int made = 0;
+
+    (void)state;
+    (void)snprintf(today, sizeof today, "%s",
+                   pg_scalar(owner, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"));
+    atomic_store(&writing, true);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, insert_all_the_time, conns[i]), 0);
+    for (int i = 0; i < 150; i++) {
+        /* the rows in the default partition, and its lock, go with this transaction: then the race
+         * begins */
+        pg_exec(owner,
+                "BEGIN; LOCK TABLE outbox.event IN ACCESS EXCLUSIVE MODE; "
+                "DROP TABLE IF EXISTS outbox.event_%s; TRUNCATE outbox.event_default; COMMIT",
+                today);
+        made += strcmp(outcome_of(owner, 0), "created") == 0;
+    }
+    atomic_store(&writing, false);
+    for (int i = 0; i < 2; i++) {
+        void *failed;
+
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_string_equal((char *)failed, "");
+        PQfinish(conns[i]);
+    }
+    print_message("today was made %d times of 150\n", made);
+    pg_exec(owner, "TRUNCATE outbox.event_default");
+    (void)outcome_of(owner, 0);
+}
+
 static void test_days_are_utc(void **state)
 {
     PGconn *relay = pg_open(&server, "relay");
@@ -298,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_days_do_not_touch_writers),
         cmocka_unit_test(test_days_beside_a_used_default_partition),
+        cmocka_unit_test(test_today_is_made_while_writers_insert),
         cmocka_unit_test(test_days_are_utc),
         cmocka_unit_test(test_bell_rings_only_when_armed),
         cmocka_unit_test(test_savepoint_drops_event_lock_and_ring),
