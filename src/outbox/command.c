@@ -95,17 +95,19 @@ static int drive_connect(PGconn *conn, struct err *err)
     return 0;
 }
 
-PGconn *command_connect(const struct command_server *server, struct err *err)
+static PGconn *connect_to(const struct command_server *server, const char *attrs, struct err *err)
 {
     /* what comes later in the list wins; dbname stands for the whole URL */
-    const char *const keys[] = {"fallback_application_name", "dbname", "client_encoding",
-                                server->password != NULL ? "password" : NULL, NULL};
-    const char *const values[] = {"outboxd command", server->url, "UTF8", server->password, NULL};
-    PGconn *conn;
+    const char *const keys[] = {"fallback_application_name",
+                                "target_session_attrs",
+                                "dbname",
+                                "client_encoding",
+                                server->password != NULL ? "password" : NULL,
+                                NULL};
+    const char *const values[] = {"outboxd command", attrs, server->url, "UTF8",
+                                  server->password,  NULL};
+    PGconn *conn = PQconnectStartParams(keys, values, 1);
 
-    if (server->url != NULL && connect_check_url(server->url, err) != 0)
-        return NULL;
-    conn = PQconnectStartParams(keys, values, 1);
     if (conn == NULL) {
         err_set(err, ERR_SOFTWARE, "connect to Postgres: out of memory");
         return NULL;
@@ -116,6 +118,21 @@ PGconn *command_connect(const struct command_server *server, struct err *err)
     }
     (void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
     (void)PQsetNoticeProcessor(conn, drop_notice, NULL);
+    return conn;
+}
+
+/* Of several hosts the primary. With none, any: `status` can be read from a standby, too, and what
+ * wants to write is told why it cannot. */
+PGconn *command_connect(const struct command_server *server, struct err *err)
+{
+    const char *environment = getenv("PGTARGETSESSIONATTRS");
+    PGconn *conn;
+
+    if (server->url != NULL && connect_check_url(server->url, err) != 0)
+        return NULL;
+    conn = connect_to(server, environment != NULL ? environment : "read-write", err);
+    if (conn == NULL && environment == NULL && strstr(err->text, CONNECT_NO_PRIMARY) != NULL)
+        conn = connect_to(server, "any", err);
     return conn;
 }
 

@@ -7,6 +7,7 @@
 #include "outbox/connect.h"
 
 #include "base/log.h"
+#include "outbox/hosts.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -58,6 +59,8 @@ PGconn *connect_start(const struct session_params *params, struct err *err)
     PUT("application_name", params->application_name);
     PUT("client_encoding", "UTF8");
 #undef PUT
+    if (params->hosts != NULL)
+        n += hosts_params(params->hosts, keywords + n, values + n);
     keywords[n] = NULL;
     values[n] = NULL;
     conn = PQconnectStartParams(keywords, values, 1);
@@ -166,7 +169,7 @@ enum err_kind connect_cause(PGconn *conn, struct str *cause, const char **way_ou
      * without setlocale */
     if (strstr(cause->data, "session is read-only") != NULL ||
         strstr(cause->data, "hot standby mode") != NULL)
-        *way_out = "waiting for a primary; postgres.url may name several hosts";
+        *way_out = CONNECT_NO_PRIMARY;
     return ERR_UNAVAILABLE;
 }
 

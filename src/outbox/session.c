@@ -11,6 +11,7 @@
 #include "outbox/session_internal.h"
 
 #include "outbox/connect.h"
+#include "outbox/hosts.h"
 #include "outbox/sql_texts.h"
 
 #include <assert.h>
@@ -80,14 +81,24 @@ static void report_failure(struct session *s)
     s->handlers.broken(s->ctx, &why);
 }
 
+static void host_is_silent(struct session *s, struct err *err)
+{
+    if (s->host_ms == s->params.connect_timeout_ms)
+        (void)err_set(err, ERR_UNAVAILABLE, "connect: no answer within %u ms", s->host_ms);
+    else
+        (void)err_set(err, ERR_UNAVAILABLE, "connect: no answer within %u ms from %s:%s",
+                      s->host_ms, PQhost(s->conn), PQport(s->conn));
+    if (s->params.hosts != NULL)
+        hosts_blame(s->params.hosts, s->conn);
+}
+
 static void deadline_passed(void *ctx)
 {
     struct session *s = ctx;
     struct err err;
 
     if (s->state == SESSION_CONNECTING)
-        (void)err_set(&err, ERR_UNAVAILABLE, "connect: no answer within %u ms",
-                      s->params.connect_timeout_ms);
+        host_is_silent(s, &err);
     else
         (void)err_set(&err, ERR_UNAVAILABLE, "query %s: no answer within %u ms",
                       s->queue[s->first].q.name, s->queue[s->first].q.timeout_ms);
@@ -148,15 +159,26 @@ static void connect_failed(struct session *s)
     session_fail(s, &err);
 }
 
+/* A host that is tried now begins with the whole of its share, whatever those before it took. */
+static void try_host(struct session *s)
+{
+    if (s->trying == PQhost(s->conn))
+        return;
+    s->trying = PQhost(s->conn);
+    timer_in_ms(s->deadline, s->host_ms);
+}
+
 static void connect_step(struct session *s)
 {
     /* libpq may close this socket and open another with the same number */
     watch(s, 0);
     switch (PQconnectPoll(s->conn)) {
     case PGRES_POLLING_READING:
+        try_host(s);
         watch(s, EV_READ);
         return;
     case PGRES_POLLING_WRITING:
+        try_host(s);
         watch(s, EV_WRITE);
         return;
     case PGRES_POLLING_OK:
@@ -204,7 +226,9 @@ void session_open(struct session *s)
         connect_failed(s);
         return;
     }
-    timer_in_ms(s->deadline, s->params.connect_timeout_ms);
+    s->host_ms = s->params.connect_timeout_ms / hosts_count(s->conn);
+    s->trying = PQhost(s->conn);
+    timer_in_ms(s->deadline, s->host_ms);
     watch(s, EV_WRITE);
 }
 
@@ -311,6 +335,11 @@ void session_discard(struct session *s)
 bool session_is_open(const struct session *s)
 {
     return s->state == SESSION_OPEN;
+}
+
+bool session_is_broken(const struct session *s)
+{
+    return s->state == SESSION_BROKEN;
 }
 
 int session_server_version(const struct session *s)

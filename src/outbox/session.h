@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct event_base;
+struct hosts;
 struct session;
 
 struct session_params {
@@ -24,7 +25,8 @@ struct session_params {
     const char *url;              /* URL or key=value; "": the libpq environment */
     const char *password;         /* NULL or "": none beside the url's */
     const char *application_name; /* shown in pg_stat_activity */
-    uint32_t connect_timeout_ms;  /* for all hosts and addresses together */
+    struct hosts *hosts;          /* shared order of several hosts; NULL: as in the url */
+    uint32_t connect_timeout_ms; /* for all hosts and addresses together; each host has its share */
 };
 
 struct session_handlers {
@@ -85,6 +87,7 @@ void session_discard(struct session *s);
 void session_fail(struct session *s, const struct err *why);
 
 bool session_is_open(const struct session *s);       /* connected and not broken */
+bool session_is_broken(const struct session *s);     /* `broken` is about to be called */
 int session_server_version(const struct session *s); /* 150004 for 15.4; 0 before it is connected */
 
 #endif

@@ -23,7 +23,8 @@ static void query_failed(struct session *s, const PGresult *result)
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     struct err err;
 
-    if (r->q.may_be_cancelled && sqlstate != NULL && strcmp(sqlstate, "57014") == 0)
+    if (r->q.may_be_cancelled && !s->preparing && sqlstate != NULL &&
+        strcmp(sqlstate, "57014") == 0)
         return;
     if (text == NULL) {
         session_fail_by_libpq(s, r->q.name);

@@ -28,9 +28,11 @@ struct session {
     PGconn *conn;
     struct event *io;
     short io_what;
-    struct timer *deadline; /* of connecting, or of the query that is out */
-    struct timer *tick;     /* TLS_TICK_MS */
-    struct timer *again;    /* go on reading, or report the failure */
+    struct timer *deadline; /* of the host that is tried, or of the query that is out */
+    uint32_t host_ms;       /* the share of each host in the time to connect */
+    const char *trying;  /* libpq's name of the host, which is another one's at another address */
+    struct timer *tick;  /* TLS_TICK_MS */
+    struct timer *again; /* go on reading, or report the failure */
     struct err failure;
 
     struct request queue[SESSION_MAX_QUEUE];

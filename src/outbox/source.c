@@ -10,8 +10,10 @@
 #include "outbox/checks.h"
 #include "outbox/days.h"
 #include "outbox/doorbell.h"
+#include "outbox/hosts.h"
 #include "outbox/progress.h"
 #include "outbox/reader.h"
+#include "outbox/retention.h"
 #include "outbox/session.h"
 
 #include <stdlib.h>
@@ -23,6 +25,12 @@
 #define DAYS_EVERY_MS 3600000U
 #define DAYS_RETRY_MS 300000U
 
+/* A minute after opening the days ahead are there, and whoever restarts is not disturbed. */
+#define RETENTION_FIRST_MS 60000U
+#define RETENTION_SOON_MS  1000U
+#define RETENTION_EVERY_MS 3600000U
+#define RETENTION_RETRY_MS 300000U
+
 enum { READ, CONTROL, BELL, SESSIONS };
 
 static const char *const roles[SESSIONS] = {"read", "control", "bell"};
@@ -32,12 +40,15 @@ struct leg {
     struct outbox_source *source;
     int number;
     struct session *session; /* NULL: not wanted */
+    char server[8];          /* when the server that it is connected to was started */
 };
 
 struct outbox_source {
     const struct source_events *events;
     void *ctx;
     char *relay;
+    struct hosts *hosts;
+    uint32_t timeout_ms;
     struct leg legs[SESSIONS];
     int wanted;
     int ready;
@@ -48,6 +59,7 @@ struct outbox_source {
     struct doorbell *doorbell;
     struct checks *checks;
     struct days *days;
+    struct retention *retention;
 };
 
 static void source_close(void *ctx)
@@ -62,6 +74,7 @@ static void source_close(void *ctx)
     progress_forget(s->progress);
     doorbell_forget(s->doorbell);
     days_forget(s->days);
+    retention_forget(s->retention);
     s->checking = false;
     s->ready = 0;
 }
@@ -72,8 +85,12 @@ static void source_open(void *ctx)
 
     source_close(s);
     for (int i = 0; i < SESSIONS; i++) {
-        if (s->legs[i].session != NULL)
-            session_open(s->legs[i].session);
+        if (s->legs[i].session == NULL)
+            continue;
+        session_open(s->legs[i].session);
+        /* libpq looks names up while we wait: a dead name server is waited for once, not thrice */
+        if (session_is_broken(s->legs[i].session))
+            return;
     }
 }
 
@@ -86,24 +103,56 @@ static void checks_passed(void *ctx)
     s->was_open = true;
     s->checking = false;
     days_start(s->days);
+    retention_start(s->retention);
     s->events->opened(s->ctx);
+}
+
+/* Behind one address, or several, may stand two servers that both take writes, for a moment of a
+ * failover: a snapshot of one of them must not become the position in the other. */
+static bool is_one_server(const struct outbox_source *s)
+{
+    for (int i = 0; i < SESSIONS; i++)
+        if (s->legs[i].session != NULL &&
+            memcmp(s->legs[i].server, s->legs[CONTROL].server, sizeof s->legs[i].server) != 0)
+            return false;
+    return true;
+}
+
+static void take_server(void *ctx, PGresult *result)
+{
+    struct leg *leg = ctx;
+
+    if (PQntuples(result) == 1 && PQgetlength(result, 0, 0) == (int)sizeof leg->server)
+        memcpy(leg->server, PQgetvalue(result, 0, 0), sizeof leg->server);
+    PQclear(result);
 }
 
 static void leg_is_ready(void *ctx)
 {
     struct outbox_source *s = ctx;
+    struct err err;
 
     if (++s->ready < s->wanted)
         return;
+    if (!is_one_server(s)) {
+        (void)err_set(&err, ERR_UNAVAILABLE,
+                      "the sessions came to different servers, of which one may lead no longer");
+        session_fail(s->legs[CONTROL].session, &err);
+        return;
+    }
     s->checking = true;
     checks_run(s->checks);
 }
 
 static void leg_connected(void *ctx)
 {
-    const struct leg *leg = ctx;
+    struct leg *leg = ctx;
     struct outbox_source *s = leg->source;
 
+    session_query(leg->session, &(struct session_query){.name = "server",
+                                                        .timeout_ms = s->timeout_ms,
+                                                        .result = take_server,
+                                                        .ctx = leg});
     if (leg->number == READ)
         reader_setup(s->reader, leg_is_ready, s);
     else if (leg->number == CONTROL)
@@ -238,6 +287,7 @@ static void make_legs(struct outbox_source *s, const struct outbox_params *param
                                                  .url = params->url,
                                                  .password = params->password,
                                                  .application_name = name.data,
+                                                 .hosts = s->hosts,
                                                  .connect_timeout_ms = params->connect_timeout_ms},
                         &handlers, &s->legs[i]);
         s->wanted++;
@@ -253,6 +303,8 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
     s->events = events;
     s->ctx = ctx;
     s->relay = xstrdup(params->relay);
+    s->hosts = hosts_new();
+    s->timeout_ms = params->statement_timeout_ms;
     make_legs(s, params, base);
     s->reader = reader_new(&(struct reader_params){.base = base,
                                                    .read = s->legs[READ].session,
@@ -289,6 +341,16 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
                                              .first_ms = DAYS_FIRST_MS,
                                              .every_ms = DAYS_EVERY_MS,
                                              .retry_ms = DAYS_RETRY_MS});
+    s->retention =
+        retention_new(&(struct retention_params){.base = base,
+                                                 .session = s->legs[CONTROL].session,
+                                                 .keep_ms = params->retention_keep_ms,
+                                                 .lease_ttl_ms = params->lease_ttl_ms,
+                                                 .timeout_ms = params->statement_timeout_ms,
+                                                 .first_ms = RETENTION_FIRST_MS,
+                                                 .soon_ms = RETENTION_SOON_MS,
+                                                 .every_ms = RETENTION_EVERY_MS,
+                                                 .retry_ms = RETENTION_RETRY_MS});
     return s;
 }
 
@@ -302,8 +364,10 @@ void outbox_source_free(struct outbox_source *s)
     doorbell_free(s->doorbell);
     checks_free(s->checks);
     days_free(s->days);
+    retention_free(s->retention);
     for (int i = 0; i < SESSIONS; i++)
         session_free(s->legs[i].session);
+    hosts_free(s->hosts);
     free(s->relay);
     free(s);
 }

@@ -39,6 +39,7 @@ struct outbox_params {
     uint32_t connect_timeout_ms;
     uint32_t statement_timeout_ms; /* of every query but the first of a backlog */
     size_t max_event_bytes;        /* payload and headers above it are not fetched */
+    int64_t retention_keep_ms;     /* after the end of a day its events go; 0: never */
     bool doorbell; /* wakeup: doorbell; else no bell session is opened, and arm answers false */
 };
 
