@@ -4,11 +4,14 @@
 #include "kafka/config.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 /* ---- what the operator may not weaken -------------------------------------------------------- */
 
@@ -191,7 +194,34 @@ static const struct kafka_pair PINNED[] = {
     {"linger.ms", "0"},
     /* A broker that comes back is found within two seconds instead of ten. */
     {"reconnect.backoff.max.ms", "2000"},
+    /* A request whose answer was lost, by a balancer that died say, is sent again after ten seconds
+     * instead of sixty. Brokers know what they have by its sequence number. */
+    {"socket.timeout.ms", "10000"},
+    {"socket.connection.setup.timeout.ms", "5000"},
 };
+
+/* A broker's kernel that acknowledges neither data nor probes for so long is gone, or a firewall
+ * has forgotten the connection. TCP alone would go on for a quarter of an hour, and a request's own
+ * timeout cannot tell a dead network from a busy broker. The probes are for a connection on which
+ * everything was delivered, and an answer is awaited. */
+enum { UNACKNOWLEDGED_MS = 4000, IDLE_S = 3, PROBE_S = 1 };
+
+static int open_socket(int domain, int type, int protocol, void *opaque)
+{
+    static const unsigned unacknowledged_ms = UNACKNOWLEDGED_MS;
+    static const int idle_s = IDLE_S;
+    static const int probe_s = PROBE_S;
+    int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+    (void)opaque;
+    if (fd < 0)
+        return -1;
+    /* A kernel that refuses them makes recovery slow, nothing else. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
+                     sizeof(unacknowledged_ms));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof(probe_s));
+    return fd;
+}
 
 /* The envelope, the key and the headers come on top of the payload. The limit here only has to be
  * high enough for the broker to be the judge of sizes. */
@@ -239,6 +269,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_sink_params *params, struct e
         set_properties(conf, params->properties, params->property_count, err))
         goto fail;
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+    rd_kafka_conf_set_socket_cb(conf, open_socket);
     return conf;
 fail:
     rd_kafka_conf_destroy(conf);

@@ -6,10 +6,15 @@
 
 enum { ANSWER_MS = 50 };
 
-/* The broker answers LEADER_NOT_AVAILABLE for a topic that it has just created by itself:
+/* A partition with fewer replicas in sync than it should have may take messages or not, as its
+ * min.insync.replicas says; librdkafka tries again without a word. We are asked only when nothing
+ * is acknowledged: then they are too few, or the leader has not noticed yet that one is gone.
+ *
+ * The broker answers LEADER_NOT_AVAILABLE for a topic that it has just created by itself:
  * partitions tell more. */
 static bool learn_from(const rd_kafka_metadata_topic_t *t, struct err *err, enum refusal *cause)
 {
+    const rd_kafka_metadata_partition_t *thin = NULL;
     if (t->err && t->err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
         *cause = kafka_refusal(t->err);
         err_set(err, ERR_UNAVAILABLE, "topic %s: %s", t->topic, rd_kafka_err2str(t->err));
@@ -17,15 +22,23 @@ static bool learn_from(const rd_kafka_metadata_topic_t *t, struct err *err, enum
     }
     for (int i = 0; i < t->partition_cnt; i++) {
         const rd_kafka_metadata_partition_t *p = &t->partitions[i];
-        if (p->leader >= 0)
+        if (p->leader >= 0) {
+            if (p->isr_cnt < p->replica_cnt && (!thin || p->isr_cnt < thin->isr_cnt))
+                thin = p;
             continue;
+        }
         rd_kafka_resp_err_t why = p->err ? p->err : RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
         *cause = REFUSAL_BROKER_ERROR;
         err_set(err, ERR_UNAVAILABLE, "topic %s: partition %d has no leader (%s)", t->topic,
                 (int)p->id, rd_kafka_err2str(why));
         return true;
     }
-    return false;
+    if (!thin)
+        return false;
+    *cause = REFUSAL_NOT_ENOUGH_REPLICAS;
+    err_set(err, ERR_UNAVAILABLE, "topic %s: partition %d has %d of %d replicas in sync", t->topic,
+            (int)thin->id, thin->isr_cnt, thin->replica_cnt);
+    return true;
 }
 
 bool diagnose(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const char *brokers, struct err *err,

@@ -33,7 +33,6 @@ static const struct judgement JUDGEMENTS[] = {
     BROKER(RECORD_LIST_TOO_LARGE, MESSAGE_TOO_LARGE), /* larger than the topic's segment */
     BROKER(INVALID_RECORD,
            MESSAGE_INVALID), /* compacted topic without a key, a broker's validation */
-    BROKER(INVALID_TIMESTAMP, MESSAGE_INVALID),
     BROKER(INVALID_MSG_SIZE, MESSAGE_INVALID),
     BROKER(UNSUPPORTED_FOR_MESSAGE_FORMAT,
            MESSAGE_INVALID), /* headers on a topic with message format 0.10 */
@@ -85,6 +84,10 @@ static const struct judgement JUDGEMENTS[] = {
     BROKER(INVALID_PRODUCER_EPOCH, PRODUCER_FATAL),
     BROKER(INVALID_PRODUCER_ID_MAPPING, PRODUCER_FATAL),
     BROKER(PRODUCER_FENCED, PRODUCER_FATAL),
+
+    /* The time is librdkafka's, taken anew whenever a message is handed over: no message is to
+       blame. */
+    BROKER(INVALID_TIMESTAMP, CLOCK_WRONG),
 
     /* nobody answers */
     LOCAL(ALL_BROKERS_DOWN, BROKER_UNREACHABLE),

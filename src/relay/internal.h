@@ -27,7 +27,7 @@
 #define RETRY_FIRST_MS   100U
 #define RETRY_MAX_MS     30000U
 #define REOPEN_FIRST_MS  50U
-#define REOPEN_MAX_MS    5000U
+#define REOPEN_MAX_MS    2000U
 #define REOPEN_CALM_MS   10000U /* sessions that lasted so long had no part in what comes after */
 #define DIAGNOSE_MS                                                                                \
     1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */

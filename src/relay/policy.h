@@ -23,6 +23,8 @@ enum refusal_class {
       "passes by itself; see the brokers' logs if it stays")                                       \
     X(NOT_ENOUGH_REPLICAS, "not_enough_replicas", TRANSIENT,                                       \
       "bring the missing replicas back, or lower min.insync.replicas of the topic")                \
+    X(CLOCK_WRONG, "clock_wrong", TRANSIENT,                                                       \
+      "this machine's clock is too far from the brokers': set it; publishing goes on by itself")   \
     X(TOPIC_MISSING, "topic_missing", TOPIC, "create the topic; publishing goes on by itself")     \
     X(TOPIC_FORBIDDEN, "topic_forbidden", TOPIC,                                                   \
       "grant the relay's principal WRITE and DESCRIBE on the topic")                               \
@@ -32,7 +34,7 @@ enum refusal_class {
       "raise max.message.bytes of the topic (and kafka.properties message.max.bytes), or correct " \
       "the event")                                                                                 \
     X(MESSAGE_INVALID, "message_invalid", MESSAGE,                                                 \
-      "the broker refuses this record (compacted topic without key, timestamp, record "            \
+      "the broker refuses this record (compacted topic without key, record "                       \
       "validation): correct it")                                                                   \
     X(EVENT_INVALID, "event_invalid", MESSAGE,                                                     \
       "the row cannot become a message: correct the row or the configuration")                     \

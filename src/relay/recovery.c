@@ -78,15 +78,22 @@ static void tell_pump(struct relay *r)
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* The first report is often a neighbour's, or the producer's own, which only says that it ends: a
+ * cause that tells why says more, and one that names the message itself most. */
+static bool says_more(enum refusal cause, enum refusal than)
+{
+    if (refusal_class(cause) == REFUSAL_MESSAGE)
+        return refusal_class(than) != REFUSAL_MESSAGE;
+    return than == REFUSAL_PRODUCER_FATAL && cause != REFUSAL_PRODUCER_FATAL;
+}
+
 void recovery_begin(struct relay *r, enum refusal cause, const char *text)
 {
     struct recovering *c = &r->rec;
 
     r->counters.refusals[cause]++;
     if (c->feed == FEED_RECOVER) {
-        /* The first report is often a neighbour's; a cause that names the message itself says more.
-         */
-        if (refusal_class(cause) != REFUSAL_MESSAGE || refusal_class(c->cause) == REFUSAL_MESSAGE)
+        if (!says_more(cause, c->cause))
             return;
     } else {
         r->counters.recoveries++;

@@ -249,6 +249,14 @@ void relay_tick(struct relay *r)
         relay_pump(r);
 }
 
+void relay_adjust(struct relay *r, const struct relay_params *params)
+{
+    r->params.stall_after_ms = params->stall_after_ms;
+    r->params.poll_max_ms = params->poll_max_ms;
+    if (!r->stopping)
+        r->params.shutdown_timeout_ms = params->shutdown_timeout_ms;
+}
+
 void relay_retry_now(struct relay *r)
 {
     relay_enter(r);

@@ -91,6 +91,9 @@ void relay_start(struct relay *r);
 void relay_stop(struct relay *r);
 /* Due when host->wake_at said so; harmless earlier. */
 void relay_tick(struct relay *r);
+/* What may change while it runs is taken over: shutdown_timeout_ms (for a stop to come),
+ * stall_after_ms and poll_max_ms. The rest of `params` must be as it was. */
+void relay_adjust(struct relay *r, const struct relay_params *params);
 /* SIGHUP: what waits for a retry is tried now. */
 void relay_retry_now(struct relay *r);
 

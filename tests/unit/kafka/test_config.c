@@ -44,6 +44,8 @@ static void safety_is_pinned(void **state)
     assert_value(conf, "topic.metadata.refresh.interval.ms", "60000");
     assert_value(conf, "socket.keepalive.enable", "true");
     assert_value(conf, "sticky.partitioning.linger.ms", "0");
+    assert_value(conf, "socket.timeout.ms", "10000");
+    assert_value(conf, "socket.connection.setup.timeout.ms", "5000");
     assert_value(conf, "compression.codec", "lz4");
     assert_value(conf, "queue.buffering.max.messages", "50000");
     /* 32 MiB, one message of 10 MiB and its envelope, rounded up */

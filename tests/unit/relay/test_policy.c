@@ -49,6 +49,7 @@ static void names_and_classes(void **state)
         {REFUSAL_BROKER_UNREACHABLE, "broker_unreachable", REFUSAL_TRANSIENT},
         {REFUSAL_BROKER_ERROR, "broker_error", REFUSAL_TRANSIENT},
         {REFUSAL_NOT_ENOUGH_REPLICAS, "not_enough_replicas", REFUSAL_TRANSIENT},
+        {REFUSAL_CLOCK_WRONG, "clock_wrong", REFUSAL_TRANSIENT},
         {REFUSAL_TOPIC_MISSING, "topic_missing", REFUSAL_TOPIC},
         {REFUSAL_TOPIC_FORBIDDEN, "topic_forbidden", REFUSAL_TOPIC},
         {REFUSAL_PARTITION_GONE, "partition_gone", REFUSAL_TOPIC},

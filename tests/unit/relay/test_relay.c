@@ -141,7 +141,7 @@ static void a_page_that_only_drips_is_dropped(void **state)
         assert_true(script.now - began < 10000);
         id++;
     }
-    assert_true(script.now - began >= 5000);
+    assert_true(script.now - began >= 4000);
 }
 
 static void a_look_without_rows_moves_the_base(void **state)
@@ -359,7 +359,7 @@ static void losses_in_a_row_make_pauses(void **state)
         grant(2, "10:10:", "", 0);
         forget_said();
     }
-    assert_true(script.now - began >= 5000);
+    assert_true(script.now - began >= 4000);
 }
 
 static void a_fault_of_the_configuration_stops(void **state)
