@@ -12,7 +12,7 @@ packages_of() {
     case $1 in
     build) echo gcc libc6-dev make pkg-config libpq-dev librdkafka-dev libevent-dev libjansson-dev libyaml-dev ;;
     demo) echo postgres:postgresql-15 ;;
-    test) echo libcmocka-dev postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat ;;
+    test) echo libcmocka-dev postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime ;;
     lint) echo clang-format-14:clang-format-14 clang-tidy-14:clang-tidy-14 cppcheck:cppcheck shellcheck:shellcheck ;;
     *) return 1 ;;
     esac

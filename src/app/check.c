@@ -7,6 +7,7 @@
 #include "base/report.h"
 #include "kafka/inspect.h"
 #include "outbox/inspect.h"
+#include "outbox/overdue.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,7 @@ int command_check(const struct cli *c, struct err *err)
     server = (struct command_server){.url = settings.postgres.url,
                                      .password = settings.postgres.password};
     outbox_inspect(&server, settings.relay.name, clock_wall_us, &report);
+    overdue_inspect(&server, settings.retention.keep_ms, &report);
     check_kafka(&settings, &report);
     if (tally.wrong > 0)
         rc = err_set(err, ERR_CONFIG, "check: %d wrong, %d warnings", tally.wrong, tally.warnings);

@@ -7,6 +7,8 @@
 
 #include "app/notes.h"
 #include "app/settings.h"
+#include "app/signals.h"
+#include "app/supervisor.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/producer.h"
@@ -25,13 +27,11 @@ struct run {
     struct settings settings;
     struct event_base *base;
     struct event *timer;
-    struct event *on_term;
-    struct event *on_int;
-    struct event *on_hup;
     struct outbox_source *source;
     struct kafka_sink *sink;
     struct relay *relay;
     struct notes notes;
+    struct supervisor supervisor;
 };
 
 /* ---- host
@@ -79,6 +79,7 @@ static void host_note(void *ctx, enum relay_note note, const struct trouble *tro
     struct run *run = ctx;
 
     notes_log(&run->notes, run->relay, note, trouble, clock_now_ms());
+    supervisor_note(&run->supervisor, run->relay, note, trouble);
     if (note == RELAY_NOTE_STOPPED)
         (void)event_base_loopbreak(run->base);
 }
@@ -184,6 +185,26 @@ static void sink_error(void *ctx, enum refusal why, const char *text)
     relay_on_sink_error(((struct run *)ctx)->relay, why, text);
 }
 
+/* ---- parameters
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static struct relay_params relay_params_of(const struct settings *s)
+{
+    return (struct relay_params){
+        .routes = &s->routes,
+        .window_events = s->relay.window_events,
+        .window_bytes = s->relay.window_bytes,
+        .lease_ttl_ms = s->relay.lease_ttl_ms,
+        .shutdown_timeout_ms = s->relay.shutdown_timeout_ms,
+        .stall_after_ms = s->relay.stall_after_ms,
+        .wakeup = s->relay.wakeup,
+        .poll_max_ms = s->relay.poll_interval_ms,
+        .fallback_ms = 1000,
+        .quiet_ms = 30,
+    };
+}
+
 /* ---- signals and time
  * ------------------------------------------------------------------------------------------------
  */
@@ -195,30 +216,36 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     relay_tick(((struct run *)ctx)->relay);
 }
 
-static void on_stop_signal(evutil_socket_t fd, short what, void *ctx)
+static void on_stop_signal(void *ctx, int sig)
 {
-    (void)what;
-    log_info("told to stop", LOG_S("signal", fd == SIGTERM ? "SIGTERM" : "SIGINT"));
-    relay_stop(((struct run *)ctx)->relay);
+    struct run *run = ctx;
+
+    log_info("told to stop", LOG_S("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
+    supervisor_stopping(&run->supervisor, run->settings.relay.shutdown_timeout_ms);
+    relay_stop(run->relay);
 }
 
-static void on_reload_signal(evutil_socket_t fd, short what, void *ctx)
+static void on_reload_signal(void *ctx)
 {
     struct run *run = ctx;
     struct settings_changes changes = {0};
+    struct relay_params params;
     struct err err = {0};
 
-    (void)fd;
-    (void)what;
+    supervisor_reloading(&run->supervisor);
     if (settings_reload(&run->settings, run->config_path, &changes, &err) != 0) {
         log_error("configuration not reloaded", LOG_S("error", err.text));
     } else {
         log_setup(run->settings.log.level, run->settings.log.format);
+        params = relay_params_of(&run->settings);
+        relay_adjust(run->relay, &params);
+        signals_set_stop_limit(params.shutdown_timeout_ms);
         log_info("configuration reloaded", LOG_I("changed", changes.applied_count));
         for (size_t i = 0; i < changes.pending_count; i++)
             log_warn("setting needs a restart", LOG_S("setting", changes.pending[i]));
     }
     relay_retry_now(run->relay);
+    supervisor_reloaded(&run->supervisor);
 }
 
 /* ---- putting it together
@@ -236,6 +263,7 @@ static int make_source(struct run *run, struct err *err)
         .connect_timeout_ms = s->postgres.connect_timeout_ms,
         .statement_timeout_ms = s->postgres.statement_timeout_ms,
         .max_event_bytes = s->relay.max_event_bytes,
+        .retention_keep_ms = s->retention.keep_ms,
         .doorbell = s->relay.wakeup == WAKEUP_DOORBELL,
     };
 
@@ -274,19 +302,7 @@ static int make_sink(struct run *run, struct err *err)
 
 static void make_relay(struct run *run)
 {
-    const struct settings *s = &run->settings;
-    struct relay_params params = {
-        .routes = &s->routes,
-        .window_events = s->relay.window_events,
-        .window_bytes = s->relay.window_bytes,
-        .lease_ttl_ms = s->relay.lease_ttl_ms,
-        .shutdown_timeout_ms = s->relay.shutdown_timeout_ms,
-        .stall_after_ms = s->relay.stall_after_ms,
-        .wakeup = s->relay.wakeup,
-        .poll_max_ms = s->relay.poll_interval_ms,
-        .fallback_ms = 1000,
-        .quiet_ms = 30,
-    };
+    struct relay_params params = relay_params_of(&run->settings);
     struct relay_world world = {
         .source = &outbox_source_ops,
         .source_ctx = run->source,
@@ -313,21 +329,10 @@ static int make_loop(struct run *run, struct err *err)
     if (run->base == NULL)
         return err_set(err, ERR_SOFTWARE, "cannot make an event loop");
     run->timer = evtimer_new(run->base, on_timer, run);
-    run->on_term = evsignal_new(run->base, SIGTERM, on_stop_signal, run);
-    run->on_int = evsignal_new(run->base, SIGINT, on_stop_signal, run);
-    run->on_hup = evsignal_new(run->base, SIGHUP, on_reload_signal, run);
-    if (run->timer == NULL || run->on_term == NULL || run->on_int == NULL || run->on_hup == NULL)
-        return err_set(err, ERR_SOFTWARE, "cannot watch timer and signals");
-    (void)evsignal_add(run->on_term, NULL);
-    (void)evsignal_add(run->on_int, NULL);
-    (void)evsignal_add(run->on_hup, NULL);
+    if (run->timer == NULL)
+        return err_set(err, ERR_SOFTWARE, "cannot watch the timer");
+    supervisor_init(&run->supervisor, run->base);
     return 0;
-}
-
-static void release_event(struct event *e)
-{
-    if (e != NULL)
-        event_free(e);
 }
 
 static void run_release(struct run *run)
@@ -335,10 +340,10 @@ static void run_release(struct run *run)
     outbox_source_free(run->source);
     kafka_sink_free(run->sink);
     relay_free(run->relay);
-    release_event(run->timer);
-    release_event(run->on_term);
-    release_event(run->on_int);
-    release_event(run->on_hup);
+    supervisor_release(&run->supervisor);
+    signals_release();
+    if (run->timer != NULL)
+        event_free(run->timer);
     if (run->base != NULL)
         event_base_free(run->base);
     settings_release(&run->settings);
@@ -369,9 +374,12 @@ static int load_settings(struct run *run, struct err *err)
 
 int run_relay(const char *config_path, struct err *err)
 {
-    struct run run = {.config_path = config_path};
+    struct run run = {.config_path = config_path, .supervisor.notify.fd = -1};
+    const struct signals_user user = {
+        .ctx = &run, .stop = on_stop_signal, .reload = on_reload_signal};
     int rc = -1;
 
+    signals_block();
     limit_malloc();
     (void)signal(SIGPIPE, SIG_IGN);
     if (load_settings(&run, err) != 0 || make_loop(&run, err) != 0 || make_source(&run, err) != 0 ||
@@ -381,6 +389,8 @@ int run_relay(const char *config_path, struct err *err)
     notes_init(&run.notes, run.settings.relay.name);
     log_info("outboxd", LOG_S("version", OUTBOXD_VERSION), LOG_S("relay", run.settings.relay.name),
              LOG_S("instance", run.settings.relay.instance), LOG_I("pid", getpid()));
+    if (signals_watch(run.base, &user, run.settings.relay.shutdown_timeout_ms, err) != 0)
+        goto out;
     relay_start(run.relay);
     if (event_base_dispatch(run.base) < 0) {
         (void)err_set(err, ERR_SOFTWARE, "the event loop failed");
@@ -390,6 +400,7 @@ int run_relay(const char *config_path, struct err *err)
     *err = *relay_failure(run.relay);
     rc = err->kind == ERR_NONE ? 0 : -1;
 out:
+    signals_leaving();
     run_release(&run);
     return rc;
 }

@@ -62,6 +62,9 @@ struct settings {
                                          flight */
     } relay;
     struct {
+        int64_t keep_ms; /* 0: for ever */
+    } retention;
+    struct {
         enum log_level level;
         enum log_format format;
     } log;

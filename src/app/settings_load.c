@@ -122,6 +122,7 @@ static const char *wanted(const struct setting *t)
     case SETTING_SIZE:
         return "a size such as 32MiB";
     case SETTING_DURATION:
+    case SETTING_SPAN:
         return "a duration such as 10s";
     case SETTING_ENUM:
         return "a word";

@@ -106,6 +106,7 @@ void settings_put_value(const struct settings *s, const struct setting *t, struc
     case SETTING_INT:
     case SETTING_SIZE:
     case SETTING_DURATION:
+    case SETTING_SPAN:
     case SETTING_ENUM:
         put_single(s, t, out, with_secrets);
         break;
@@ -165,7 +166,7 @@ static void put_facts(const struct setting *t, struct str *out)
 
     if (t->type == SETTING_INT)
         str_printf(&line, "From %lld to %lld. ", (long long)t->min, (long long)t->max);
-    if (t->type == SETTING_SIZE || t->type == SETTING_DURATION) {
+    if (t->type == SETTING_SIZE || t->type == SETTING_DURATION || t->type == SETTING_SPAN) {
         void (*put)(struct str *, uint64_t) =
             t->type == SETTING_SIZE ? value_put_size : value_put_duration;
 

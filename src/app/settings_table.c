@@ -21,6 +21,7 @@ static const char *const format_words[] = {[LOG_LOGFMT] = "logfmt", [LOG_JSON] =
 #define SECOND    INT64_C(1000)
 #define MINUTE    (60 * SECOND)
 #define HOUR      (60 * MINUTE)
+#define DAY       (24 * HOUR)
 
 const struct setting settings_table[] = {
     {"postgres.url", SETTING_CONNINFO, MEMBER(postgres.url), .def = "", .check = check_conninfo,
@@ -95,13 +96,14 @@ const struct setting settings_table[] = {
      .help = "How an idle relay notices new events: the doorbell trigger rings (LISTEN and "
              "NOTIFY), or it polls."},
     {"relay.poll_interval", SETTING_DURATION, MEMBER(relay.poll_interval_ms), .def = "20ms",
-     .min = 1, .max = MINUTE, .help = "With wakeup: poll, the longest pause between two looks."},
+     .min = 1, .max = MINUTE, .reloadable = true,
+     .help = "With wakeup: poll, the longest pause between two looks."},
     {"relay.stall_after", SETTING_DURATION, MEMBER(relay.stall_after_ms), .def = "5s", .min = 100,
-     .max = HOUR,
+     .max = HOUR, .reloadable = true,
      .help = "How long an event may wait for its acknowledgement before the relay asks the brokers "
              "why."},
     {"relay.shutdown_timeout", SETTING_DURATION, MEMBER(relay.shutdown_timeout_ms), .def = "10s",
-     .min = 0, .max = HOUR,
+     .min = 0, .max = HOUR, .reloadable = true,
      .help = "How long a stop waits for what is under way. What is not acknowledged by then is "
              "sent again by\n"
              "the next process."},
@@ -120,11 +122,18 @@ const struct setting settings_table[] = {
          "version, payload\n"
          "    on_error: halt               # an event that Kafka refuses for good stops the relay"},
 
+    {"retention.keep", SETTING_SPAN, MEMBER(retention.keep_ms), .def = "7d", .min = 0,
+     .max = 3650 * DAY,
+     .help = "How long events are kept after the end of their day (UTC). Then the day is emptied, "
+             "as soon as every\n"
+             "relay has published all of it, and its partition is dropped when that makes nobody "
+             "wait. 0: for ever."},
+
     {"log.level", SETTING_ENUM, MEMBER(log.level), .def = "info", .words = level_words,
      .reloadable = true,
      .help = "What is logged, to stderr. Payloads and secrets never are; keys only at debug."},
     {"log.format", SETTING_ENUM, MEMBER(log.format), .def = "logfmt", .words = format_words,
-     .help = "How a log line is written."},
+     .reloadable = true, .help = "How a log line is written."},
 };
 
 const size_t settings_count = ARRAY_LEN(settings_table);

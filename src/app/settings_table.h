@@ -11,6 +11,7 @@ enum setting_type {
     SETTING_INT,        /* uint32_t */
     SETTING_SIZE,       /* size_t, bytes */
     SETTING_DURATION,   /* uint32_t, milliseconds */
+    SETTING_SPAN,       /* int64_t, milliseconds: for what lasts months */
     SETTING_ENUM,       /* an enum whose values count from 0 */
     SETTING_TOPICS,     /* kafka.topics */
     SETTING_PROPERTIES, /* kafka.properties */
@@ -25,7 +26,7 @@ struct setting {
         *def; /* as it would stand in the file; NULL: required, or empty for the last three types */
     const char
         *example; /* stands in the example file instead of the default; NULL: the default does */
-    int64_t min;  /* INT, SIZE, DURATION: the range, both ends included */
+    int64_t min;  /* INT, SIZE, DURATION, SPAN: the range, both ends included */
     int64_t max;
     const char *const *words; /* ENUM: names by value, NULL-terminated */
     /* STRING, CONNINFO: what else must hold; `err` gets "what is wrong; the way out". NULL: any

@@ -33,18 +33,23 @@ static const struct unit time_units[] = {
 
 static const struct unit no_units[] = {{NULL, 0}};
 
+static bool is_time(enum setting_type type)
+{
+    return type == SETTING_DURATION || type == SETTING_SPAN;
+}
+
 static const struct unit *units_of(enum setting_type type)
 {
     if (type == SETTING_SIZE)
         return size_units;
-    return type == SETTING_DURATION ? time_units : no_units;
+    return is_time(type) ? time_units : no_units;
 }
 
 static const char *shape_of(enum setting_type type)
 {
     if (type == SETTING_SIZE)
         return "a whole number with one of the units B, KB, MB, GB, KiB, MiB, GiB, such as 32MiB";
-    if (type == SETTING_DURATION)
+    if (is_time(type))
         return "a whole number with one of the units ms, s, m, h, d, such as 10s";
     return "a whole number without a unit, such as 50000";
 }
@@ -104,7 +109,7 @@ static int parse_number(const struct setting *t, const char *text, uint64_t *out
     if (digits == 0 || (digits > 1 && text[0] == '0'))
         return err_set(err, ERR_CONFIG, "\"%.40s\" is no number; write %s", text,
                        shape_of(t->type));
-    if (t->type == SETTING_DURATION && *unit == '\0' && !zero)
+    if (is_time(t->type) && *unit == '\0' && !zero)
         return err_set(err, ERR_CONFIG, "%.40s has no unit; write %s", text, shape_of(t->type));
     if (*unit != '\0') {
         const struct unit *u = units_of(t->type);
@@ -189,6 +194,11 @@ int value_store(struct settings *s, const struct setting *t, const char *text, s
             return -1;
         *(uint32_t *)member = (uint32_t)number;
         return 0;
+    case SETTING_SPAN:
+        if (parse_number(t, text, &number, err) != 0)
+            return -1;
+        *(int64_t *)member = (int64_t)number;
+        return 0;
     case SETTING_SIZE:
         if (parse_number(t, text, &number, err) != 0)
             return -1;
@@ -221,6 +231,9 @@ void value_put(const struct settings *s, const struct setting *t, struct str *ou
     case SETTING_INT:
     case SETTING_DURATION:
         put_number(out, t->type, *(const uint32_t *)member);
+        break;
+    case SETTING_SPAN:
+        put_number(out, t->type, (uint64_t) * (const int64_t *)member);
         break;
     case SETTING_SIZE:
         put_number(out, t->type, *(const size_t *)member);

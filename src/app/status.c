@@ -5,6 +5,7 @@
 #include "app/settings.h"
 #include "outbox/admin.h"
 #include "outbox/migrate.h"
+#include "outbox/overdue.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -109,7 +110,16 @@ static void print_trouble(const struct admin_status *st)
                      age_text((double)t->next_try_ms / 1000, age, sizeof age));
 }
 
-static void print_text(const char *relay, const struct admin_status *st)
+static void print_overdue(const struct overdue *o)
+{
+    for (size_t i = 0; i < o->listed; i++)
+        (void)printf("  %-12s %s (%.1f MB): %s\n", i == 0 ? "overdue" : "", o->days[i].partition,
+                     (double)o->days[i].bytes / 1e6, o->days[i].reason);
+    if (o->count > o->listed)
+        (void)printf("               and %zu more\n", o->count - o->listed);
+}
+
+static void print_text(const char *relay, const struct admin_status *st, const struct overdue *o)
 {
     char age[48];
 
@@ -125,8 +135,10 @@ static void print_text(const char *relay, const struct admin_status *st)
                      (long long)st->position.last_id);
     (void)printf("; stored %s ago\n", age_text(st->stored_s, age, sizeof age));
     print_trouble(st);
-    (void)printf("  schema       version %d, doorbell %s\n", st->schema_version,
-                 st->bells > 0 ? "installed" : "absent");
+    (void)printf("  schema       version %d, doorbell %s%s\n", st->schema_version,
+                 st->bells > 0 ? "installed" : "absent",
+                 o->supported ? "" : ", no retention (`outboxd migrate`)");
+    print_overdue(o);
     if (what_to_do(st)[0] != '\0')
         (void)printf("  what to do   %s\n", what_to_do(st));
 }
@@ -143,11 +155,24 @@ static json_t *trouble_json(const struct admin_status *st)
                      (int)t->next_try_ms, "halted", (int)t->halted, "since_seconds", st->trouble_s);
 }
 
-static int print_json(const char *relay, const struct admin_status *st, struct err *err)
+static json_t *overdue_json(const struct overdue *o)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < o->listed; i++)
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:I, s:s}", "partition", o->days[i].partition, "bytes",
+                            (json_int_t)o->days[i].bytes, "reason", o->days[i].reason));
+    return json_pack("{s:b, s:I, s:o}", "supported", (int)o->supported, "overdue",
+                     (json_int_t)o->count, "days", list);
+}
+
+static int print_json(const char *relay, const struct admin_status *st, const struct overdue *o,
+                      struct err *err)
 {
     json_t *doc = json_pack(
         "{s:s, s:s, s:s, s:{s:b, s:s, s:s, s:I, s:f, s:i}, s:{s:I, s:b, s:f}, s:{s:s, s:s, s:I, "
-        "s:f}, s:o, s:{s:i, s:i}}",
+        "s:f}, s:o, s:{s:i, s:i}, s:o}",
         "relay", relay, "verdict", verdict(st), "what_to_do", what_to_do(st), "lease", "leading",
         (int)st->leading, "instance", str_text(&st->instance), "holder", st->holder, "epoch",
         (json_int_t)st->epoch, "renewed_seconds", st->renewed_s, "ttl_ms", st->ttl_ms, "unsent",
@@ -155,7 +180,7 @@ static int print_json(const char *relay, const struct admin_status *st, struct e
         "oldest_seconds", st->oldest_unsent_s, "position", "base", str_text(&st->position.base),
         "target", str_text(&st->position.target), "last_id", (json_int_t)st->position.last_id,
         "stored_seconds", st->stored_s, "trouble", trouble_json(st), "schema", "version",
-        st->schema_version, "bells", st->bells);
+        st->schema_version, "bells", st->bells, "retention", overdue_json(o));
     int rc = doc == NULL
                  ? -1
                  : json_dumpf(doc, stdout,
@@ -172,6 +197,7 @@ int command_status(const struct cli *c, struct err *err)
 {
     struct settings settings = {0};
     struct admin_status st = {0};
+    struct overdue overdue;
     struct command_server server;
     int rc = settings_load(&settings, c->config, err);
 
@@ -180,12 +206,14 @@ int command_status(const struct cli *c, struct err *err)
     server = (struct command_server){.url = settings.postgres.url,
                                      .password = settings.postgres.password};
     rc = admin_status(&server, settings.relay.name, &st, err);
+    if (rc == 0)
+        rc = overdue_ask(&server, settings.retention.keep_ms, &overdue, err);
     if (rc != 0)
         goto out;
     if (c->json)
-        rc = print_json(settings.relay.name, &st, err);
+        rc = print_json(settings.relay.name, &st, &overdue, err);
     else
-        print_text(settings.relay.name, &st);
+        print_text(settings.relay.name, &st, &overdue);
 out:
     admin_status_release(&st);
     settings_release(&settings);

@@ -123,7 +123,8 @@ static void test_table(void **state)
         assert_true(t->help != NULL && t->help[0] != '\0');
         assert_true((t->type == SETTING_ENUM) == (t->words != NULL));
         assert_true(t->def != NULL || t->example != NULL);
-        if (t->type == SETTING_INT || t->type == SETTING_SIZE || t->type == SETTING_DURATION)
+        if (t->type == SETTING_INT || t->type == SETTING_SIZE || t->type == SETTING_DURATION ||
+            t->type == SETTING_SPAN)
             assert_true(t->min >= 0 && t->min < t->max);
         if (t->type == SETTING_INT || t->type == SETTING_DURATION)
             assert_true(t->max <= UINT32_MAX);
@@ -355,20 +356,23 @@ static void test_reload(void **state)
     assert_int_equal(settings_reload(&s, path, &c, &err), 0);
     assert_int_equal(c.applied_count + c.pending_count, 0);
 
-    write_file(path, "kafka: {brokers: b, properties: {sasl.password: two}}\n"
-                     "log: {level: debug, format: json}\nrelay: {lease_ttl: 5s}\n"
-                     "routes: [{name: a, match: {event_type: x}}]\n");
+    write_file(path,
+               "kafka: {brokers: b, properties: {sasl.password: two}}\n"
+               "log: {level: debug, format: json}\nrelay: {lease_ttl: 5s, shutdown_timeout: 3s}\n"
+               "routes: [{name: a, match: {event_type: x}}]\n");
     assert_int_equal(settings_reload(&s, path, &c, &err), 0);
-    assert_int_equal(c.applied_count, 1);
-    assert_string_equal(c.applied[0], "log.level");
-    assert_int_equal(c.pending_count, 5);
+    assert_int_equal(c.applied_count, 3);
+    assert_string_equal(c.applied[0], "relay.shutdown_timeout");
+    assert_string_equal(c.applied[1], "log.level");
+    assert_string_equal(c.applied[2], "log.format");
+    assert_int_equal(c.pending_count, 4);
     assert_string_equal(c.pending[0], "kafka.brokers");
     assert_string_equal(c.pending[1], "kafka.properties"); /* a secret's change counts too */
     assert_string_equal(c.pending[2], "relay.lease_ttl");
     assert_string_equal(c.pending[3], "routes");
-    assert_string_equal(c.pending[4], "log.format");
     assert_int_equal(s.log.level, LOG_DEBUG);
-    assert_int_equal(s.log.format, LOG_LOGFMT);
+    assert_int_equal(s.log.format, LOG_JSON);
+    assert_int_equal(s.relay.shutdown_timeout_ms, 3000);
     assert_string_equal(s.kafka.brokers, "a");
     assert_int_equal(s.relay.lease_ttl_ms, 10000);
     assert_ptr_equal(s.routes.routes, routes);
