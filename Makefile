@@ -75,7 +75,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo test lint format bench install uninstall clean help build-tests unit-programs
+.PHONY: all deps demo test chaos lint format bench install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -174,6 +174,11 @@ test: ## build everything and prove it, on private servers; ends with "N passed,
 	@$(if $(SAN),,$(SUBMAKE) SAN=1 unit-programs)
 	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) tests/run $(TEST_BINS)
 
+chaos: ## everything breaks at random for ten minutes; SEED=n repeats the faults, CHAOS_SECONDS=n, CHAOS_BROKERS=3
+	@sh deploy/install-deps.sh build demo test
+	@$(SUBMAKE) $(PROGRAM) kafka-lib $(BUILD)/tests/integration/test_chaos
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) $(BUILD)/tests/integration/test_chaos
+
 lint: ## formatting, clang-tidy, cppcheck, shellcheck, layers
 	@sh deploy/install-deps.sh build test lint
 	@LINT_CPPFLAGS='$(filter-out -DOUTBOXD_VERSION=%,$(CPPFLAGS)) $(PC_CFLAGS)' deploy/lint.sh
@@ -184,7 +189,7 @@ format: ## let clang-format write all C files
 
 bench: ## print speed figures; a private Postgres and Kafka are started for it
 	@sh deploy/install-deps.sh build demo test
-	@$(SUBMAKE) all kafka-lib $(BENCH_BINS)
+	@$(SUBMAKE) all kafka-lib $(BENCH_BINS) $(BUILD)/tests/tools/mock_broker
 	@for b in $(BENCH_BINS); do BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) "$$b" || exit 1; done
 
 bindir  := $(PREFIX)/bin

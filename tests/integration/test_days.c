@@ -1,17 +1,16 @@
 /* The partitions of the days ahead, on a real Postgres: they come by themselves, in nobody's way,
  * and what keeps them from coming is told once and does no harm. */
 #include "../support/check.h"
+#include "../support/log_catch.h"
 #include "../support/source_user.h"
 #include "outbox/days.h"
 #include "outbox/session.h"
 #include "outbox/timer.h"
 
 #include <event2/event.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static struct pg_server pg;
 static PGconn *owner; /* superuser */
@@ -38,47 +37,6 @@ static void drop_days_ahead(void)
             "'outbox.event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD') AND inhrelid <> "
             "'outbox.event_default'::regclass LOOP EXECUTE 'DROP TABLE ' || leaf; END LOOP; END$$");
     assert_int_equal(partitions(), 1);
-}
-
-/* stderr goes to a file between log_catch and log_caught. */
-static int real_stderr = -1;
-static char log_path[PATH_SIZE];
-
-static void log_catch(void)
-{
-    static unsigned count;
-    char name[32];
-    int fd;
-
-    (void)snprintf(name, sizeof(name), "log-%u", ++count);
-    path_join(log_path, tmp_root(), name);
-    fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    assert_true(fd >= 0);
-    real_stderr = dup(STDERR_FILENO);
-    assert_true(dup2(fd, STDERR_FILENO) >= 0);
-    (void)close(fd);
-}
-
-/* The text stays good until the next call. */
-static const char *log_caught(void)
-{
-    static char *text;
-
-    assert_true(dup2(real_stderr, STDERR_FILENO) >= 0);
-    (void)close(real_stderr);
-    real_stderr = -1;
-    free(text);
-    text = file_read(log_path);
-    return text;
-}
-
-static unsigned occurrences(const char *text, const char *part)
-{
-    unsigned n = 0;
-
-    for (const char *p = text; (p = strstr(p, part)) != NULL; p++)
-        n++;
-    return n;
 }
 
 /* ---- the keeper of the days by itself, with short pauses ---- */
@@ -163,7 +121,7 @@ static void keeper_wait_for_log(struct keeper *k, const char *part)
 {
     uint64_t end = test_now_ms() + 10000;
 
-    while (!file_holds(log_path, part)) {
+    while (!log_has_caught(part)) {
         keeper_turn(k, 5);
         CHECK(test_now_ms() < end, "not told within 10 s: %s", part);
     }
@@ -367,7 +325,7 @@ static void test_renewals_do_not_wait(void **state)
     epoch = source_user_take(&u, TAKE_IF_FREE, 0, 0)->epoch;
     assert_true(u.view.ours);
     end = test_now_ms() + 10000;
-    while (!file_holds(log_path, "is busy")) {
+    while (!log_has_caught("is busy")) {
         uint64_t begun = test_now_ms();
 
         assert_true(source_user_renew(&u, epoch));
@@ -455,7 +413,7 @@ static void test_the_relay_survives(void **state)
     epoch = source_user_take(&u, TAKE_IF_UNCHANGED, 0, 0)->epoch;
     epoch = source_user_take(&u, TAKE_IF_UNCHANGED, epoch, u.view.beat)->epoch;
     assert_true(u.view.ours);
-    while (!file_holds(log_path, "42501")) {
+    while (!log_has_caught("42501")) {
         assert_true(source_user_renew(&u, epoch));
         CHECK(test_now_ms() < end, "not told within 10 s");
     }
@@ -517,25 +475,16 @@ static int stop_server(void **state)
     return 0;
 }
 
-/* A failed test must not keep stderr, nor what it has said there. */
-static int give_back_stderr(void **state)
-{
-    (void)state;
-    if (real_stderr >= 0)
-        print_error("%s", log_caught());
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_days_come_when_it_opens, give_back_stderr),
-        cmocka_unit_test_teardown(test_days_come_again, give_back_stderr),
-        cmocka_unit_test_teardown(test_writers_do_not_wait, give_back_stderr),
-        cmocka_unit_test_teardown(test_renewals_do_not_wait, give_back_stderr),
-        cmocka_unit_test_teardown(test_failures_are_told_once, give_back_stderr),
-        cmocka_unit_test_teardown(test_the_relay_survives, give_back_stderr),
-        cmocka_unit_test_teardown(test_a_skipped_day, give_back_stderr),
+        cmocka_unit_test_teardown(test_days_come_when_it_opens, log_give_back),
+        cmocka_unit_test_teardown(test_days_come_again, log_give_back),
+        cmocka_unit_test_teardown(test_writers_do_not_wait, log_give_back),
+        cmocka_unit_test_teardown(test_renewals_do_not_wait, log_give_back),
+        cmocka_unit_test_teardown(test_failures_are_told_once, log_give_back),
+        cmocka_unit_test_teardown(test_the_relay_survives, log_give_back),
+        cmocka_unit_test_teardown(test_a_skipped_day, log_give_back),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -170,7 +170,7 @@ static void test_healthy(void **state)
     expect(FINDING_OK, "sequence", "");
     expect(FINDING_OK, "today and 7 days", "");
     expect(FINDING_OK, "role relay has the privileges", "");
-    expect(FINDING_OK, "schema has version 2", "");
+    expect(FINDING_OK, "schema has version 3", "");
     expect(FINDING_OK, "relay \"orders\" is there", "");
     for (size_t i = 0; i < line_count; i++)
         assert_string_equal(lines[i].way_out, "");

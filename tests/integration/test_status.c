@@ -124,7 +124,7 @@ static void test_status_fields(void **state)
     pg_exec(db, "CREATE ROLE reader LOGIN IN ROLE outbox_relay");
     url = pg_url(&server, "reader", "fields"); /* the relay's own role is enough */
     status = status_of("orders");
-    assert_int_equal(status.schema_version, 2);
+    assert_int_equal(status.schema_version, 3);
     assert_int_equal(status.bells, 1);
     assert_false(status.leading);
     assert_false(status.foreign_server);

@@ -44,31 +44,51 @@ static const char *class_path(void)
     return path;
 }
 
-static void write_properties(const struct kafka *k, int node, const struct kafka_params *params)
+/* Its part in the cluster. Clients that come through the proxy are told the proxy's address. */
+static void write_role(FILE *f, const struct kafka *k, int node, int client_port)
+{
+    const struct kafka_node *n = &k->node[node];
+    const bool own_controller = k->processes > k->nodes;
+    const bool broker = node < k->nodes;
+    const bool controller = !own_controller || !broker;
+
+    (void)fprintf(
+        f, "process.roles=%s%s%s\nnode.id=%d\ncontroller.quorum.voters=", broker ? "broker" : "",
+        broker && controller ? "," : "", controller ? "controller" : "", node + 1);
+    for (int i = own_controller ? k->nodes : 0, first = i; i < k->processes; i++)
+        (void)fprintf(f, "%s%d@127.0.0.1:%d", i > first ? "," : "", i + 1,
+                      k->node[i].controller_port);
+    (void)fprintf(f, "\nlisteners=");
+    if (broker)
+        (void)fprintf(f, "PLAINTEXT://127.0.0.1:%d", n->port);
+    if (controller)
+        (void)fprintf(f, "%sCONTROLLER://127.0.0.1:%d", broker ? "," : "", n->controller_port);
+    if (client_port != 0)
+        (void)fprintf(f, ",CLIENT://127.0.0.1:%d", client_port);
+    if (broker)
+        (void)fprintf(f, "\nadvertised.listeners=PLAINTEXT://127.0.0.1:%d", n->port);
+    if (client_port != 0)
+        (void)fprintf(f, ",CLIENT://127.0.0.1:%d", proxy_port(n->proxy));
+    (void)fprintf(f, "\ninter.broker.listener.name=PLAINTEXT\n"
+                     "controller.listener.names=CONTROLLER\nlistener.security.protocol.map="
+                     "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CLIENT:PLAINTEXT\n");
+}
+
+static void write_properties(const struct kafka *k, int node, const struct kafka_params *params,
+                             int client_port)
 {
     const struct kafka_node *n = &k->node[node];
     const int replicas = k->nodes;
     const int min_isr = k->nodes > 1 ? 2 : 1;
     char path[PATH_SIZE];
-    char voters[128] = "";
     FILE *f;
 
-    for (int i = 0; i < k->nodes; i++) {
-        size_t used = strlen(voters);
-        (void)snprintf(voters + used, sizeof voters - used, "%s%d@127.0.0.1:%d", i > 0 ? "," : "",
-                       i + 1, k->node[i].controller_port);
-    }
     path_join(path, n->dir, "server.properties");
     f = fopen(path, "we");
     if (f == NULL)
         support_fail("create %s: %s", path, strerror(errno));
     (void)fprintf(
         f,
-        "process.roles=broker,controller\nnode.id=%d\ncontroller.quorum.voters=%s\n"
-        "listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d\n"
-        "advertised.listeners=PLAINTEXT://127.0.0.1:%d\n"
-        "inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\n"
-        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n"
         "log.dirs=%s/data\nauto.create.topics.enable=false\nnum.partitions=4\n"
         "group.initial.rebalance.delay.ms=0\ndefault.replication.factor=%d\nmin.insync.replicas=%"
         "d\n"
@@ -81,8 +101,8 @@ static void write_properties(const struct kafka *k, int node, const struct kafka
            128 MiB */
         "broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n"
         "log.cleaner.dedupe.buffer.size=4194304\nnum.network.threads=2\nnum.io.threads=4\n",
-        node + 1, voters, n->port, n->controller_port, n->port, n->dir, replicas, min_isr, replicas,
-        replicas, min_isr, replicas, min_isr);
+        n->dir, replicas, min_isr, replicas, replicas, min_isr, replicas, min_isr);
+    write_role(f, k, node, client_port);
     for (const char *const *s = params != NULL ? params->settings : NULL; s != NULL && *s != NULL;
          s++)
         (void)fprintf(f, "%s\n", *s);
@@ -152,7 +172,7 @@ void kafka_start_nowait(struct kafka *k, int node)
 
 static void fail_if_ended(struct kafka *k)
 {
-    for (int i = 0; i < k->nodes; i++)
+    for (int i = 0; i < k->processes; i++)
         if (k->node[i].proc.pid != 0 && !proc_alive(&k->node[i].proc))
             support_fail("Kafka node %d ended at start:\n%s", i, file_read(k->node[i].log));
 }
@@ -197,29 +217,49 @@ void kafka_start(struct kafka *k, int node)
     wait_node(k, node);
 }
 
+static void append_address(char (*list)[128], int port)
+{
+    size_t used = strlen(*list);
+
+    (void)snprintf(*list + used, sizeof *list - used, "%s127.0.0.1:%d", used > 0 ? "," : "", port);
+}
+
+/* Its folder and ports. `client_port`: NULL for a node without a proxy. */
+static void make_node(struct kafka *k, int node, int *client_port)
+{
+    struct kafka_node *n = &k->node[node];
+
+    tmp_folder("kafka", n->dir);
+    path_join(n->log, n->dir, "log");
+    n->port = port_free();
+    n->controller_port = port_free();
+    if (node < k->nodes)
+        append_address(&k->brokers, n->port);
+    if (client_port != NULL) {
+        *client_port = port_free();
+        n->proxy = proxy_start(0, *client_port);
+        append_address(&k->proxied, proxy_port(n->proxy));
+    }
+}
+
 void kafka_create(struct kafka *k, const struct kafka_params *params)
 {
+    int client_port[KAFKA_MAX_NODES + 1] = {0};
+
     memset(k, 0, sizeof *k);
     k->nodes = params != NULL && params->nodes > 0 ? params->nodes : 1;
     k->heap_mib = params != NULL && params->heap_mib > 0 ? params->heap_mib : 400;
     if (k->nodes > KAFKA_MAX_NODES)
         support_fail("at most %d nodes", KAFKA_MAX_NODES);
-    for (int i = 0; i < k->nodes; i++) {
-        struct kafka_node *n = &k->node[i];
-        size_t used = strlen(k->brokers);
-        tmp_folder("kafka", n->dir);
-        path_join(n->log, n->dir, "log");
-        n->port = port_free();
-        n->controller_port = port_free();
-        (void)snprintf(k->brokers + used, sizeof k->brokers - used, "%s127.0.0.1:%d",
-                       i > 0 ? "," : "", n->port);
-    }
-    for (int i = 0; i < k->nodes; i++) {
-        write_properties(k, i, params);
+    k->processes = k->nodes + (params != NULL && params->own_controller ? 1 : 0);
+    for (int i = 0; i < k->processes; i++)
+        make_node(k, i, params != NULL && params->proxied && i < k->nodes ? &client_port[i] : NULL);
+    for (int i = 0; i < k->processes; i++) {
+        write_properties(k, i, params, client_port[i]);
         write_log_config(&k->node[i]);
         format_storage(k, i);
     }
-    for (int i = 0; i < k->nodes; i++)
+    for (int i = k->processes - 1; i >= 0; i--)
         kafka_start_nowait(k, i);
     for (int i = 0; i < k->nodes; i++) {
         fail_if_ended(k);
@@ -230,16 +270,28 @@ void kafka_create(struct kafka *k, const struct kafka_params *params)
 
 void kafka_drop(struct kafka *k)
 {
-    for (int i = 0; i < k->nodes; i++) {
+    for (int i = 0; i < k->processes; i++) {
         proc_kill9(&k->node[i].proc);
         tmp_remove(k->node[i].dir);
+        proxy_stop(k->node[i].proxy);
+        k->node[i].proxy = NULL;
     }
-    k->nodes = 0;
+    k->nodes = k->processes = 0;
 }
 
 const char *kafka_brokers(const struct kafka *k)
 {
     return k->brokers;
+}
+
+const char *kafka_proxied_brokers(const struct kafka *k)
+{
+    return k->proxied;
+}
+
+struct proxy *kafka_proxy(const struct kafka *k, int node)
+{
+    return k->node[node].proxy;
 }
 
 void kafka_stop(struct kafka *k, int node)

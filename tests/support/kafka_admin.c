@@ -61,38 +61,81 @@ bool kafka_client_sees_broker(const struct kafka_client *c, int port)
     return seen;
 }
 
-/* What the metadata of all topics say about one: asking for one by name could create it. `led`
- * counts the partitions that have a leader. */
-static int look_at_topic(const struct kafka_client *c, const char *topic, int *led)
+struct topic_look {
+    int partitions; /* 0: no such topic, -1: nobody answers */
+    int led;        /* partitions that have a leader */
+    int preferred;  /* and whose leader is the first replica */
+    int in_sync;    /* replicas in sync, of the partition that has the fewest */
+};
+
+static void look_at_partition(const struct rd_kafka_metadata_partition *p, struct topic_look *look)
+{
+    look->led += p->leader >= 0;
+    look->preferred += p->leader >= 0 && p->replica_cnt > 0 && p->leader == p->replicas[0];
+    if (p->isr_cnt < look->in_sync)
+        look->in_sync = p->isr_cnt;
+}
+
+/* What the metadata of all topics say about one: asking for one by name could create it. */
+static struct topic_look look_at_topic(const struct kafka_client *c, const char *topic)
 {
     const struct rd_kafka_metadata *md;
-    int partitions = 0;
+    struct topic_look look = {.in_sync = KAFKA_MAX_NODES};
 
-    *led = 0;
     if (rd_kafka_metadata(c->rk, 1, NULL, &md, ASK_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return -1;
+        return (struct topic_look){.partitions = -1};
     for (int i = 0; i < md->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *t = &md->topics[i];
         if (strcmp(t->topic, topic) != 0)
             continue;
-        partitions = t->partition_cnt;
+        look.partitions = t->partition_cnt;
         for (int p = 0; p < t->partition_cnt; p++)
-            *led += t->partitions[p].leader >= 0;
+            look_at_partition(&t->partitions[p], &look);
     }
     rd_kafka_metadata_destroy(md);
-    return partitions;
+    return look;
 }
 
 static void wait_for_topic(const struct kafka_client *c, const char *topic, int partitions)
 {
     const uint64_t end = test_now_ms() + ADMIN_TIMEOUT_MS;
-    int led;
+    struct topic_look look;
 
-    while (look_at_topic(c, topic, &led) != partitions || led != partitions) {
+    while ((look = look_at_topic(c, topic)).partitions != partitions || look.led != partitions) {
         if (test_now_ms() >= end)
             support_fail("topic %s has not become %d partitions", topic, partitions);
         test_sleep_ms(10);
     }
+}
+
+void kafka_wait_in_sync(const struct kafka *k, const char *topic, int replicas, int timeout_ms)
+{
+    const uint64_t end = test_now_ms() + (uint64_t)timeout_ms;
+    struct kafka_client c;
+
+    kafka_client_open(&c, k->brokers);
+    while (look_at_topic(&c, topic).in_sync < replicas) {
+        if (test_now_ms() >= end)
+            support_fail("topic %s: fewer than %d replicas in sync after %d ms", topic, replicas,
+                         timeout_ms);
+        test_sleep_ms(10);
+    }
+    kafka_client_close(&c);
+}
+
+void kafka_wait_preferred(const struct kafka *k, const char *topic, int timeout_ms)
+{
+    const uint64_t end = test_now_ms() + (uint64_t)timeout_ms;
+    struct kafka_client c;
+    struct topic_look look;
+
+    kafka_client_open(&c, k->brokers);
+    while ((look = look_at_topic(&c, topic)).partitions <= 0 || look.preferred != look.partitions) {
+        if (test_now_ms() >= end)
+            support_fail("topic %s: preferred leaders do not lead after %d ms", topic, timeout_ms);
+        test_sleep_ms(10);
+    }
+    kafka_client_close(&c);
 }
 
 /* ---- topic work ---- */
@@ -204,45 +247,67 @@ void kafka_set_topic_config(const struct kafka *k, const char *name, const char 
 int kafka_partitions(const char *brokers, const char *topic)
 {
     struct kafka_client c;
-    int led;
     int n;
 
     kafka_client_open(&c, brokers);
-    n = look_at_topic(&c, topic, &led);
+    n = look_at_topic(&c, topic).partitions;
     kafka_client_close(&c);
     return n;
 }
 
-/* The end of one partition's log. Just after a leader moved, or the topic was made, brokers answer
- * with an error for a moment. */
-static int64_t log_end(const struct kafka_client *c, const char *topic, int32_t partition)
+/* The sum of the log ends of some partitions; -1: somebody does not answer. Asked as "the offset at
+ * the end of time", because rd_kafka_query_watermark_offsets (2.0.2) waits for ever for a leader
+ * that has died. Just after a leader moved, or the topic was made, brokers answer with an error for
+ * a moment. */
+static int64_t log_ends(const struct kafka_client *c, const char *topic, int first, int count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    int64_t sum = 0;
+
+    for (int p = first; p < first + count; p++)
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = RD_KAFKA_OFFSET_END;
+    if (rd_kafka_offsets_for_times(c->rk, list, ASK_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        sum = -1;
+    for (int i = 0; i < list->cnt && sum >= 0; i++)
+        sum = list->elems[i].err == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[i].offset >= 0
+                  ? sum + list->elems[i].offset
+                  : -1;
+    rd_kafka_topic_partition_list_destroy(list);
+    return sum;
+}
+
+/* As log_ends, tried for a while. */
+static int64_t await_log_ends(const struct kafka_client *c, const char *topic, int first, int count)
 {
     const uint64_t end = test_now_ms() + 5000;
-    int64_t low = 0;
-    int64_t high = 0;
+    int64_t sum;
 
-    while (rd_kafka_query_watermark_offsets(c->rk, topic, partition, &low, &high, ASK_TIMEOUT_MS) !=
-           RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (test_now_ms() >= end)
-            return -1;
+    while ((sum = log_ends(c, topic, first, count)) < 0 && test_now_ms() < end)
         test_sleep_ms(10);
-    }
-    return high;
+    return sum;
 }
 
 int64_t kafka_record_count(const char *brokers, const char *topic)
 {
     struct kafka_client c;
-    int64_t sum = 0;
-    int led;
+    int64_t sum = -1;
     int n;
 
     kafka_client_open(&c, brokers);
-    n = look_at_topic(&c, topic, &led);
-    for (int p = 0; p < n && sum >= 0; p++) {
-        int64_t high = log_end(&c, topic, p);
-        sum = high >= 0 ? sum + high : -1;
-    }
+    n = look_at_topic(&c, topic).partitions;
+    if (n > 0)
+        sum = await_log_ends(&c, topic, 0, n);
     kafka_client_close(&c);
-    return n > 0 ? sum : -1;
+    return sum;
+}
+
+int64_t kafka_partition_end(const char *brokers, const char *topic, int partition)
+{
+    struct kafka_client c;
+    int64_t end;
+
+    kafka_client_open(&c, brokers);
+    end = await_log_ends(&c, topic, partition, 1);
+    kafka_client_close(&c);
+    return end;
 }

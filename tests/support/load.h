@@ -29,6 +29,7 @@ struct load_params {
     int max_pause_ms;        /* between transactions, random; 0: none */
     int max_sleep_ms;        /* of the sleeps inside transactions; 0: 20 */
     int payload_bytes;       /* about the mean size of the payload; 0: 200 */
+    const char *marker;      /* NULL, or a word that stands in every payload */
     bool async_commit;       /* synchronous_commit = off */
     bool long_transaction; /* one more session inserts an event at the start and commits at the end
                             */

@@ -99,6 +99,9 @@ static enum step judge(struct load_writer *w, const PGresult *res, const char *w
             note_error(w, what);
         return STEP_GONE;
     }
+    /* class 53: the disk is full, say; a service that survives tries again */
+    if (state != NULL && strncmp(state, "53", 2) == 0 && w->load->params.survive)
+        return STEP_FAILED;
     if (state == NULL || (strcmp(state, "40P01") != 0 && strcmp(state, "40001") != 0))
         note_error(w, what);
     return STEP_FAILED;
@@ -138,8 +141,8 @@ static void make_payload(struct load_writer *w, struct str *out, const char *key
     /* Spaces, escapes and a duplicate name: the bytes must arrive as they are. */
     str_printf(out,
                "{\"seq\": %lld, \"key\":\"%s\",  \"text\":\"\\u00e9\\n \xc3\xa9\", \"a\":1, "
-               "\"a\":2.50, \"pad\":\"",
-               seq, key);
+               "\"a\":2.50, \"pad\":\"%s",
+               seq, key, w->load->params.marker != NULL ? w->load->params.marker : "");
     for (int i = (int)out->len; i < size; i++)
         str_put_char(out, (char)('a' + (i * 7 + (int)seq) % 26));
     str_puts(out, "\"}");

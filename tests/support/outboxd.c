@@ -46,12 +46,29 @@ void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char
     outboxd_configure_text(o, text);
 }
 
+void outboxd_start_by(struct outboxd *o, const char *const *prefix, const struct proc_params *how)
+{
+    const char *argv[16];
+    struct proc_params params = *how;
+    size_t n = 0;
+
+    while (prefix != NULL && *prefix != NULL && n < ARRAY_LEN(argv) - 5)
+        argv[n++] = *prefix++;
+    argv[n++] = binary();
+    argv[n++] = "run";
+    argv[n++] = "-c";
+    argv[n++] = o->config;
+    argv[n] = NULL;
+    params.argv = argv;
+    if (params.err_path == NULL)
+        params.err_path = o->log;
+    params.out_path = params.err_path;
+    proc_start(&o->proc, &params);
+}
+
 void outboxd_start(struct outboxd *o)
 {
-    const char *const argv[] = {binary(), "run", "-c", o->config, NULL};
-    struct proc_params params = {.argv = argv, .out_path = o->log, .err_path = o->log};
-
-    proc_start(&o->proc, &params);
+    outboxd_start_by(o, NULL, &(struct proc_params){0});
 }
 
 int outboxd_stop(struct outboxd *o)

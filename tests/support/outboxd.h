@@ -25,6 +25,10 @@ void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char
 void outboxd_configure_text(struct outboxd *o, const char *text);
 
 void outboxd_start(struct outboxd *o);
+/* The same behind other words, such as those of unshare(1) (NULL: none), and with what `how` says;
+ * its argv, out_path and err_path count for nothing, unless err_path is set: then that is the log.
+ */
+void outboxd_start_by(struct outboxd *o, const char *const *prefix, const struct proc_params *how);
 /* SIGTERM; returns the exit code; fails the test when it takes more than 15 s. */
 int outboxd_stop(struct outboxd *o);
 void outboxd_kill9(struct outboxd *o);

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <glob.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,7 +147,7 @@ static void copy_template(const char *data)
 }
 
 /* Appended to by us while the server's user owns it: as root that works, else we are that user. */
-static void write_settings(const struct pg_server *s, const struct pg_params *params)
+void pg_settle(const struct pg_server *s, const struct pg_params *params)
 {
     char path[PATH_SIZE];
     FILE *f;
@@ -171,18 +173,63 @@ static void write_settings(const struct pg_server *s, const struct pg_params *pa
     }
 }
 
+void pg_tool(const struct pg_server *s, const char *const *argv)
+{
+    const char *with_path[32] = {NULL};
+    char program[PATH_SIZE];
+    char log[PATH_SIZE];
+
+    (void)snprintf(program, sizeof program, "%s", argv[0]);
+    if (argv[0][0] != '/')
+        path_join(program, bin_dir(), argv[0]);
+    path_join(log, s->dir, "tool.log");
+    for (size_t i = 0; i < ARRAY_LEN(with_path) - 1 && argv[i] != NULL; i++)
+        with_path[i] = argv[i];
+    with_path[0] = program;
+    if (run_as_server(with_path, "/", log) != 0)
+        support_fail("%s failed:\n%s", argv[0], file_read(log));
+}
+
+/* ---- its disk ---- */
+
+/* In a mount namespace of our own, so that it goes with us however we end. False where we may not:
+ * not root, or a container without CAP_SYS_ADMIN. */
+static bool disk_mount(const char *dir, int mib)
+{
+    static bool apart;
+    char options[32];
+
+    (void)snprintf(options, sizeof options, "size=%dm", mib);
+    apart = apart ||
+            (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    return apart && mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV, options) == 0;
+}
+
+static void disk_unmount(const char *dir)
+{
+    if (umount2(dir, MNT_DETACH) != 0)
+        support_fail("umount %s: %s", dir, strerror(errno));
+}
+
 /* ---- the server ---- */
 
-void pg_create(struct pg_server *s, const struct pg_params *params)
+void pg_place(struct pg_server *s, const struct pg_params *params)
 {
     memset(s, 0, sizeof *s);
     tmp_folder("pg", s->dir);
     path_join(s->data, s->dir, "data");
     path_join(s->log, s->dir, "log");
     s->port = port_free();
+    if (params != NULL && params->disk_mib > 0)
+        s->has_disk = disk_mount(s->dir, params->disk_mib);
     own_folder(s->dir);
+}
+
+void pg_create(struct pg_server *s, const struct pg_params *params)
+{
+    pg_place(s, params);
     copy_template(s->data);
-    write_settings(s, params);
+    pg_settle(s, params);
     pg_start(s);
 }
 
@@ -256,6 +303,8 @@ void pg_drop(struct pg_server *s)
         return;
     if (proc_alive(&s->proc))
         pg_crash(s);
+    if (s->has_disk)
+        disk_unmount(s->dir);
     tmp_remove(s->dir);
     s->dir[0] = '\0';
 }
@@ -264,8 +313,14 @@ struct pg_url pg_url(const struct pg_server *s, const char *user, const char *db
 {
     struct pg_url url;
 
-    (void)snprintf(url.text, sizeof url.text, "postgresql://%s@127.0.0.1:%d/%s",
-                   user != NULL ? user : "postgres", s->port, dbname);
+    if (user == NULL)
+        user = "postgres";
+    if (s->other_port != 0)
+        (void)snprintf(url.text, sizeof url.text, "postgresql://%s@127.0.0.1:%d,127.0.0.1:%d/%s",
+                       user, s->port, s->other_port, dbname);
+    else
+        (void)snprintf(url.text, sizeof url.text, "postgresql://%s@127.0.0.1:%d/%s", user, s->port,
+                       dbname);
     return url;
 }
 
@@ -325,8 +380,10 @@ PGconn *pg_try_open(const struct pg_server *s, const char *user, int connect_tim
 {
     struct pg_url url = pg_url(s, user, "postgres");
     char timeout[16];
-    const char *const names[] = {"dbname", "connect_timeout", "application_name", NULL};
-    const char *const values[] = {url.text, timeout, "test", NULL};
+    const char *const names[] = {"dbname", "connect_timeout", "application_name",
+                                 "target_session_attrs", NULL};
+    const char *const values[] = {url.text, timeout, "test",
+                                  s->other_port != 0 ? "read-write" : "any", NULL};
     PGconn *conn;
 
     (void)snprintf(timeout, sizeof timeout, "%d", connect_timeout_s);
@@ -341,7 +398,10 @@ PGconn *pg_try_open(const struct pg_server *s, const char *user, int connect_tim
 
 PGconn *pg_open(const struct pg_server *s, const char *user)
 {
-    PGconn *conn = PQconnectdb(pg_url(s, user, "postgres").text);
+    struct pg_url url = pg_url(s, user, "postgres");
+    const char *const names[] = {"dbname", "target_session_attrs", NULL};
+    const char *const values[] = {url.text, s->other_port != 0 ? "read-write" : "any", NULL};
+    PGconn *conn = PQconnectdbParams(names, values, 1);
 
     if (PQstatus(conn) != CONNECTION_OK)
         support_fail("connect as %s: %s", user != NULL ? user : "postgres", PQerrorMessage(conn));

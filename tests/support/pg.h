@@ -17,6 +17,7 @@ struct pg_params {
         *settings; /* NULL or NULL-terminated "name = value" lines of postgresql.conf, after ours */
     const char *hba; /* NULL: trust everybody; else the text of pg_hba.conf */
     bool fsync;
+    int disk_mib; /* > 0: a disk of its own of that size, if this machine lets us mount one */
 };
 
 struct pg_server {
@@ -25,6 +26,8 @@ struct pg_server {
     char data[PATH_SIZE];
     char log[PATH_SIZE];
     int port;
+    bool has_disk;  /* `dir` is a disk of its own */
+    int other_port; /* 0, or where its standby listens: URLs then name both */
 };
 
 void pg_create(struct pg_server *s,
@@ -40,6 +43,13 @@ void pg_kill9(
     struct pg_server *s); /* SIGKILL to the postmaster; its children follow when they notice */
 void pg_restart(struct pg_server *s); /* fast stop, start */
 void pg_drop(struct pg_server *s);    /* ends it and removes its folder; harmless twice */
+
+/* For pg_faults.h. A program as the server's user to its end; argv[0] is a path, or the name of one
+ * beside `postgres`. Fails the test when it fails. */
+void pg_tool(const struct pg_server *s, const char *const *argv);
+/* What pg_create does first, names, folder and port, and last, the settings. */
+void pg_place(struct pg_server *s, const struct pg_params *params);
+void pg_settle(const struct pg_server *s, const struct pg_params *params);
 
 /* psql -X -v ON_ERROR_STOP=1 with a file or a command (the other is NULL); returns the exit code,
  * output in `log`. */
