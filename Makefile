@@ -185,7 +185,7 @@ lint: ## formatting, clang-tidy, cppcheck, shellcheck, layers
 
 format: ## let clang-format write all C files
 	@sh deploy/install-deps.sh lint
-	@find src tests deploy include -name '*.[ch]' | xargs -r clang-format-14 -i
+	@find $(wildcard src tests deploy include) -name '*.[ch]' | xargs -r clang-format-14 -i
 
 bench: ## print speed figures; a private Postgres and Kafka are started for it
 	@sh deploy/install-deps.sh build demo test
