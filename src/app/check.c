@@ -3,6 +3,7 @@
 #include "app/commands.h"
 
 #include "app/settings.h"
+#include "app/sink_params.h"
 #include "base/clock.h"
 #include "base/report.h"
 #include "kafka/inspect.h"
@@ -59,20 +60,9 @@ static size_t named_topics(const struct settings *s, const char **topics)
 static void check_kafka(const struct settings *s, const struct report *report)
 {
     const char **topics = xcalloc(s->routes.count, sizeof topics[0]);
-    struct kafka_pair *pairs = xcalloc(s->kafka.property_count, sizeof pairs[0]);
-    struct kafka_sink_params params = {
-        .brokers = s->kafka.brokers,
-        .client_id = s->relay.name,
-        .properties = pairs,
-        .property_count = s->kafka.property_count,
-        .window_events = s->relay.window_events,
-        .window_bytes = s->relay.window_bytes,
-        .max_event_bytes = s->relay.max_event_bytes,
-    };
+    struct kafka_sink_params params;
+    struct kafka_pair *pairs = sink_params_of(s, &params);
 
-    for (size_t i = 0; i < s->kafka.property_count; i++)
-        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name,
-                                       .value = s->kafka.properties[i].value};
     kafka_inspect(&params, topics, named_topics(s, topics), report);
     free(pairs);
     free(topics);

@@ -35,17 +35,6 @@ static enum log_level level_of(enum relay_note note)
     return LOG_ERROR;
 }
 
-/* What to do, for the cause's word as it stands in the trouble. */
-static const char *advice_of(const char *cause)
-{
-#define X(name, word, class, advice)                                                               \
-    if (strcmp(cause, word) == 0)                                                                  \
-        return refusal_advice(REFUSAL_##name);
-    REFUSALS(X)
-#undef X
-    return NULL;
-}
-
 /* A note about the publishing tells what is wrong with it, another one does not. */
 static bool is_about_trouble(enum relay_note note)
 {
@@ -69,7 +58,7 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
     const struct trouble *t = trouble == NULL || !is_about_trouble(note) ? &none : trouble;
     const char *failure = is_about_failure(note) ? relay_failure(r)->text : "";
     const char *advice = note == RELAY_NOTE_LOST ? "tried again until it answers; nothing is lost"
-                                                 : advice_of(t->cause);
+                                                 : or_null(refusal_advice(refusal_parse(t->cause)));
     const struct log_field fields[] = {
         LOG_S("relay", n->relay_name),
         LOG_S("state", relay_state_name(relay_state(r))),

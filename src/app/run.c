@@ -8,6 +8,7 @@
 #include "app/notes.h"
 #include "app/settings.h"
 #include "app/signals.h"
+#include "app/sink_params.h"
 #include "app/supervisor.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -275,23 +276,11 @@ static int make_source(struct run *run, struct err *err)
 
 static int make_sink(struct run *run, struct err *err)
 {
-    const struct settings *s = &run->settings;
     struct kafka_listener listener = {
         .ctx = run, .acked = sink_acked, .refused = sink_refused, .error = sink_error};
-    struct kafka_sink_params params = {
-        .brokers = s->kafka.brokers,
-        .client_id = s->relay.name,
-        .property_count = s->kafka.property_count,
-        .window_events = s->relay.window_events,
-        .window_bytes = s->relay.window_bytes,
-        .max_event_bytes = s->relay.max_event_bytes,
-    };
-    struct kafka_pair *pairs = xcalloc(s->kafka.property_count, sizeof pairs[0]);
+    struct kafka_sink_params params;
+    struct kafka_pair *pairs = sink_params_of(&run->settings, &params);
 
-    for (size_t i = 0; i < s->kafka.property_count; i++)
-        pairs[i] = (struct kafka_pair){.name = s->kafka.properties[i].name,
-                                       .value = s->kafka.properties[i].value};
-    params.properties = pairs;
     run->sink = kafka_sink_new(&params, run->base, err);
     free(pairs);
     if (run->sink == NULL)

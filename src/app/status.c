@@ -30,16 +30,6 @@ static const char *age_text(double seconds, char *out, size_t size)
     return out;
 }
 
-static enum refusal refusal_of(const char *word)
-{
-#define X(name, text, class, advice)                                                               \
-    if (strcmp(word, text) == 0)                                                                   \
-        return REFUSAL_##name;
-    REFUSALS(X)
-#undef X
-    return REFUSAL_NONE;
-}
-
 /* One word for the whole: what a person wants to know first. */
 static const char *verdict(const struct admin_status *st)
 {
@@ -68,7 +58,7 @@ static const char *what_to_do(const struct admin_status *st)
         return "the position belongs to another server (restored dump?): `outboxd rebase` accepts "
                "this one";
     if (st->trouble.cause[0] != '\0')
-        return refusal_advice(refusal_of(st->trouble.cause));
+        return refusal_advice(refusal_parse(st->trouble.cause));
     if (!st->leading)
         return "start `outboxd run`; if it does not stay up or does not lead, `outboxd check` and "
                "its log say why";

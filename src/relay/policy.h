@@ -57,7 +57,8 @@ enum refusal {
 };
 
 enum refusal_class refusal_class(enum refusal r);
-const char *refusal_name(enum refusal r);   /* "" for NONE */
-const char *refusal_advice(enum refusal r); /* what to do; "" for NONE */
+const char *refusal_name(enum refusal r);     /* "" for NONE */
+enum refusal refusal_parse(const char *name); /* the other way round; NONE for an unknown word */
+const char *refusal_advice(enum refusal r);   /* what to do; "" for NONE */
 
 #endif
