@@ -38,7 +38,7 @@ PC_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_PC)) -lpthread
 LDFLAGS  += $(HARDEN_LD)
 
 # ---- what is built: one archive per folder, linked in the order of the layers ---------------------------------------------
-LAYERS := base message relay outbox kafka ops app
+LAYERS := base message relay outbox kafka ops settings app
 lib_of  = $(BUILD)/lib$(1).a
 srcs_of = $(wildcard src/$(1)/*.c)
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call srcs_of,$(1)))
@@ -53,7 +53,8 @@ needs_relay   := relay message base
 needs_outbox  := outbox relay message base
 needs_kafka   := kafka relay message base
 needs_ops     := ops relay message base
-needs_app     := app ops kafka outbox relay message base
+needs_settings := settings kafka relay message base
+needs_app     := app settings ops kafka outbox relay message base
 
 UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
 UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))

@@ -2,7 +2,7 @@
  * about what is not. */
 #include "app/commands.h"
 
-#include "app/settings.h"
+#include "settings/settings.h"
 #include "app/sink_params.h"
 #include "base/clock.h"
 #include "base/report.h"

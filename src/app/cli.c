@@ -1,7 +1,7 @@
 #include "app/cli.h"
 
-#include "app/nearest.h"
-#include "app/settings_value.h"
+#include "settings/nearest.h"
+#include "settings/value.h"
 
 #include <stddef.h>
 #include <stdlib.h>

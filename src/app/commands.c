@@ -1,7 +1,7 @@
 /* config, migrate, rebase: thin lines between the command line and the folders that do the work. */
 #include "app/commands.h"
 
-#include "app/settings.h"
+#include "settings/settings.h"
 #include "outbox/admin.h"
 #include "outbox/migrate.h"
 

@@ -6,7 +6,7 @@
 #include "app/run.h"
 
 #include "app/notes.h"
-#include "app/settings.h"
+#include "settings/settings.h"
 #include "app/signals.h"
 #include "app/sink_params.h"
 #include "app/supervisor.h"

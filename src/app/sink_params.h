@@ -3,7 +3,7 @@
 #ifndef OUTBOXD_APP_SINK_PARAMS_H
 #define OUTBOXD_APP_SINK_PARAMS_H
 
-#include "app/settings.h"
+#include "settings/settings.h"
 #include "kafka/config.h"
 
 /* Borrows from `s`. Returns the array that out->properties points to, to be freed when `out` is no

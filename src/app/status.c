@@ -2,7 +2,7 @@
  * it well? */
 #include "app/commands.h"
 
-#include "app/settings.h"
+#include "settings/settings.h"
 #include "outbox/admin.h"
 #include "outbox/migrate.h"
 #include "outbox/overdue.h"

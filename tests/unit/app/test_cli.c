@@ -1,7 +1,7 @@
 /* The command line: good lines into the struct, bad ones into a text that names the way out. */
 #include "app/cli.h"
 
-#include "app/nearest.h"
+#include "settings/nearest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Loading: what the file says arrives in the struct, and everything that is wrong is told with its
  * place. */
-#include "app/settings.h"
+#include "settings/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Reads libyaml's events into nodes. How it can fail: not YAML or not UTF-8 (libyaml says where),
  * or YAML beyond what a configuration needs: several documents, anchors, tags, keys that are no
  * scalars, endless nesting. */
-#include "app/settings_tree.h"
+#include "settings/tree.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Settings as YAML: the effective ones, and the example file. */
-#include "app/settings_print.h"
-#include "app/settings_load.h"
-#include "app/settings_text.h"
-#include "app/settings_value.h"
+#include "settings/print.h"
+#include "settings/load.h"
+#include "settings/text.h"
+#include "settings/value.h"
 
 #include <string.h>
 

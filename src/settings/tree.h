@@ -1,8 +1,8 @@
 /* YAML text as a tree of nodes that know their places. One document of mappings, sequences and
  * scalars; anchors, aliases and tags are refused, because a value must stand where it is used.
- * Private to app/settings_*.c and their tests. */
-#ifndef OUTBOXD_APP_SETTINGS_TREE_H
-#define OUTBOXD_APP_SETTINGS_TREE_H
+ * Private to this folder and their tests. */
+#ifndef OUTBOXD_SETTINGS_TREE_H
+#define OUTBOXD_SETTINGS_TREE_H
 
 #include "base/err.h"
 #include "base/str.h"

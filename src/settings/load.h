@@ -1,11 +1,11 @@
 /* What the parts of the loader share: the settings under way, where they were given, and the list
- * of problems. Private to app/settings_*.c. */
-#ifndef OUTBOXD_APP_SETTINGS_LOAD_H
-#define OUTBOXD_APP_SETTINGS_LOAD_H
+ * of problems. Private to this folder. */
+#ifndef OUTBOXD_SETTINGS_LOAD_H
+#define OUTBOXD_SETTINGS_LOAD_H
 
-#include "app/nearest.h"
-#include "app/settings_table.h"
-#include "app/settings_tree.h"
+#include "settings/nearest.h"
+#include "settings/table.h"
+#include "settings/tree.h"
 
 struct loader {
     struct settings *s;
@@ -39,7 +39,7 @@ void load_unknown_key(struct loader *l, const struct node *child, const char *pa
 /* Frees the string and puts a copy of the text there. */
 void load_set_string(char **member, const char *text);
 
-/* The settings that are no single values (app/settings_kafka.c, app/settings_routes.c). */
+/* The settings that are no single values (settings/kafka.c, settings/routes.c). */
 void load_topics(struct loader *l, const struct node *n, const char *path);
 void load_properties(struct loader *l, const struct node *n, const char *path);
 void load_routes(struct loader *l, const struct node *n, const char *path);

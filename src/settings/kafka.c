@@ -1,7 +1,7 @@
 /* kafka.topics and kafka.properties. */
-#include "app/settings_check.h"
-#include "app/settings_load.h"
-#include "app/settings_text.h"
+#include "settings/check.h"
+#include "settings/load.h"
+#include "settings/text.h"
 
 #include <string.h>
 

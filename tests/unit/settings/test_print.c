@@ -1,9 +1,9 @@
 /* Printing: what is in force as a file that loads to the same, the example file, secrets hidden,
  * and what a reload takes over. */
-#include "app/settings_check.h"
-#include "app/settings_table.h"
-#include "app/settings_text.h"
-#include "app/settings_value.h"
+#include "settings/check.h"
+#include "settings/table.h"
+#include "settings/text.h"
+#include "settings/value.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

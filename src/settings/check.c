@@ -1,4 +1,4 @@
-#include "app/settings_check.h"
+#include "settings/check.h"
 
 #include "base/str.h"
 #include "kafka/config.h"

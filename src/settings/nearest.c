@@ -1,4 +1,4 @@
-#include "app/nearest.h"
+#include "settings/nearest.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
-/* One setting as YAML. Private to app/settings_*.c. */
-#ifndef OUTBOXD_APP_SETTINGS_PRINT_H
-#define OUTBOXD_APP_SETTINGS_PRINT_H
+/* One setting as YAML. Private to this folder. */
+#ifndef OUTBOXD_SETTINGS_PRINT_H
+#define OUTBOXD_SETTINGS_PRINT_H
 
-#include "app/settings_table.h"
+#include "settings/table.h"
 
 /* Appends what stands behind "key:", with the newline. Secrets as *** unless `with_secrets`. */
 void settings_put_value(const struct settings *s, const struct setting *t, struct str *out,

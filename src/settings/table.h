@@ -1,8 +1,8 @@
-/* The one table of settings. Private to app/settings_*.c and their tests. */
-#ifndef OUTBOXD_APP_SETTINGS_TABLE_H
-#define OUTBOXD_APP_SETTINGS_TABLE_H
+/* The one table of settings. Private to this folder and their tests. */
+#ifndef OUTBOXD_SETTINGS_TABLE_H
+#define OUTBOXD_SETTINGS_TABLE_H
 
-#include "app/settings.h"
+#include "settings/settings.h"
 
 enum setting_type {
     SETTING_STRING,

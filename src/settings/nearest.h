@@ -1,6 +1,6 @@
 /* "Did you mean ...": the known word that is nearest to a mistyped one. */
-#ifndef OUTBOXD_APP_NEAREST_H
-#define OUTBOXD_APP_NEAREST_H
+#ifndef OUTBOXD_SETTINGS_NEAREST_H
+#define OUTBOXD_SETTINGS_NEAREST_H
 
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 /* What must hold of a value beyond its type: `check` functions of the settings table, and the
  * properties that may not be changed. Each returns -1 with "what is wrong; the way out". Private to
- * app/settings_*.c and their tests. */
-#ifndef OUTBOXD_APP_SETTINGS_CHECK_H
-#define OUTBOXD_APP_SETTINGS_CHECK_H
+ * this folder and their tests. */
+#ifndef OUTBOXD_SETTINGS_CHECK_H
+#define OUTBOXD_SETTINGS_CHECK_H
 
 #include "base/err.h"
 

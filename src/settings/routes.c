@@ -1,6 +1,6 @@
 /* routes: each becomes a struct route of message/route.h, in the file's order. */
-#include "app/settings_check.h"
-#include "app/settings_load.h"
+#include "settings/check.h"
+#include "settings/load.h"
 
 #include <stdlib.h>
 #include <string.h>

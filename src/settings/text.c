@@ -1,4 +1,4 @@
-#include "app/settings_text.h"
+#include "settings/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /* From the file to struct settings: defaults first, then what the file says, then what must hold
  * across settings. */
-#include "app/settings_load.h"
+#include "settings/load.h"
 
-#include "app/settings_check.h"
-#include "app/settings_text.h"
-#include "app/settings_value.h"
+#include "settings/check.h"
+#include "settings/text.h"
+#include "settings/value.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
-/* What can be set. A new setting is one entry here, one member in app/settings.h and, for `make
+/* What can be set. A new setting is one entry here, one member in settings/settings.h and, for `make
  * test`, the example file printed anew (outboxd config --example). */
-#include "app/settings_table.h"
+#include "settings/table.h"
 
-#include "app/settings_check.h"
+#include "settings/check.h"
 
 #include <string.h>
 

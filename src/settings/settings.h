@@ -1,6 +1,6 @@
 /* The settings: what the configuration file says, checked, with defaults for the rest.
  *
- * One table (app/settings_table.c) names every setting with its type, default, range and meaning;
+ * One table (settings/table.c) names every setting with its type, default, range and meaning;
  * loading, printing, the example file and every error text come from it. The file is YAML:
  *
  *   text -> tree of nodes with their places -> ${NAME} replaced -> values by the table -> checks
@@ -8,8 +8,8 @@
  *
  * Every problem is told as "file:line:column: path: what is wrong; the way out", up to
  * SETTINGS_PROBLEMS of them in one pass. Nothing here touches a server. */
-#ifndef OUTBOXD_APP_SETTINGS_H
-#define OUTBOXD_APP_SETTINGS_H
+#ifndef OUTBOXD_SETTINGS_SETTINGS_H
+#define OUTBOXD_SETTINGS_SETTINGS_H
 
 #include "base/err.h"
 #include "base/log.h"

@@ -1,6 +1,6 @@
 /* SIGHUP: what changed in the file since it was read, and what of it can be in force at once. */
-#include "app/settings_print.h"
-#include "app/settings_value.h"
+#include "settings/print.h"
+#include "settings/value.h"
 
 static bool differs(const struct settings *a, const struct settings *b, const struct setting *t)
 {

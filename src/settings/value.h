@@ -1,9 +1,9 @@
-/* Single values: from text by a setting's type, and back. Private to app/settings_*.c and their
+/* Single values: from text by a setting's type, and back. Private to this folder and their
  * tests. */
-#ifndef OUTBOXD_APP_SETTINGS_VALUE_H
-#define OUTBOXD_APP_SETTINGS_VALUE_H
+#ifndef OUTBOXD_SETTINGS_VALUE_H
+#define OUTBOXD_SETTINGS_VALUE_H
 
-#include "app/settings_table.h"
+#include "settings/table.h"
 
 /* Stores `text` in the setting's member, unless it is out of place there: -1 with "what is wrong;
  * the way out". Only for the types that are one scalar. Secrets are not repeated in the text. */

@@ -1,7 +1,7 @@
 /* Text on its way into a setting and out of it: the environment, files with secrets, YAML quotes.
- * Private to app/settings_*.c and their tests. */
-#ifndef OUTBOXD_APP_SETTINGS_TEXT_H
-#define OUTBOXD_APP_SETTINGS_TEXT_H
+ * Private to this folder and their tests. */
+#ifndef OUTBOXD_SETTINGS_TEXT_H
+#define OUTBOXD_SETTINGS_TEXT_H
 
 #include "base/err.h"
 #include "base/str.h"

@@ -1,4 +1,4 @@
-#include "app/settings_value.h"
+#include "settings/value.h"
 
 #include <stdlib.h>
 #include <string.h>
