@@ -1,6 +1,7 @@
 #include "app/notes.h"
 
 #include "base/log.h"
+#include "base/problem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static void write_line(const struct notes *n, const struct relay *r, enum relay_
     const struct trouble *t = trouble == NULL || !is_about_trouble(note) ? &none : trouble;
     const char *failure = is_about_failure(note) ? relay_failure(r)->text : "";
     const char *advice = note == RELAY_NOTE_LOST ? "tried again until it answers; nothing is lost"
-                                                 : or_null(refusal_advice(refusal_parse(t->cause)));
+                                                 : or_null(problem_advice(problem_parse(t->cause)));
     const struct log_field fields[] = {
         LOG_S("relay", n->relay_name),
         LOG_S("state", relay_state_name(relay_state(r))),

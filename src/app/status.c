@@ -2,10 +2,11 @@
  * it well? */
 #include "app/commands.h"
 
-#include "settings/settings.h"
+#include "base/problem.h"
 #include "outbox/admin.h"
 #include "outbox/migrate.h"
 #include "outbox/overdue.h"
+#include "settings/settings.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static const char *what_to_do(const struct admin_status *st)
         return "the position belongs to another server (restored dump?): `outboxd rebase` accepts "
                "this one";
     if (st->trouble.cause[0] != '\0')
-        return refusal_advice(refusal_parse(st->trouble.cause));
+        return problem_advice(problem_parse(st->trouble.cause));
     if (!st->leading)
         return "start `outboxd run`; if it does not stay up or does not lead, `outboxd check` and "
                "its log say why";

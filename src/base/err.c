@@ -36,16 +36,33 @@ static void drop_half_character(char *text)
         text[start] = '\0';
 }
 
+static void fill(struct err *e, enum err_kind kind, enum problem problem, const char *fmt,
+                 va_list ap)
+{
+    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+    drop_half_character(e->text);
+    fold_lines(e->text);
+    e->kind = kind;
+    e->problem = problem;
+}
+
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+    fill(e, kind, PROBLEM_NONE, fmt, ap);
     va_end(ap);
-    drop_half_character(e->text);
-    fold_lines(e->text);
-    e->kind = kind;
+    return -1;
+}
+
+int err_problem(struct err *e, enum err_kind kind, enum problem problem, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fill(e, kind, problem, fmt, ap);
+    va_end(ap);
     return -1;
 }
 
@@ -69,5 +86,6 @@ int err_wrap(struct err *e, const char *fmt, ...)
 void err_clear(struct err *e)
 {
     e->kind = ERR_NONE;
+    e->problem = PROBLEM_NONE;
     e->text[0] = '\0';
 }

@@ -6,6 +6,8 @@
 #ifndef OUTBOXD_BASE_ERR_H
 #define OUTBOXD_BASE_ERR_H
 
+#include "base/problem.h"
+
 #define NODISCARD         __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
@@ -22,13 +24,20 @@ enum err_kind {
 
 struct err {
     enum err_kind kind;
-    char text[768]; /* one line, no newline at its end; cut when longer */
+    enum problem problem; /* the entry of the table that fits it; PROBLEM_NONE: none does */
+    char text[768];       /* one line, no newline at its end; cut when longer */
 };
 
-/* Sets kind and text; returns -1, so that `return err_set(...)` reads well. `e` may not be NULL. */
+/* Sets kind and text, and no problem; returns -1, so that `return err_set(...)` reads well. `e` may
+ * not be NULL. */
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Puts "context: " before the text and keeps the kind; returns -1. */
+/* The same with an entry of the table of problems. Keep its word out of the text: it is told beside
+ * it. */
+int err_problem(struct err *e, enum err_kind kind, enum problem problem, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+/* Puts "context: " before the text and keeps kind and problem; returns -1. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 void err_clear(struct err *e);

@@ -6,6 +6,7 @@
 #include "relay/policy.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 
 /* The cause that the relay is told for a failed message, a failed call or an error event. Never
  * REFUSAL_NONE, but for RD_KAFKA_RESP_ERR_NO_ERROR. A code that the table does not know (a newer

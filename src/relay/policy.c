@@ -3,14 +3,13 @@
 #include <stddef.h>
 #include <string.h>
 
-/* NONE is no refusal: its words are empty, and nothing asks for its class. */
+/* NONE is no refusal: nothing asks for its class. */
 static const struct {
-    const char *name;
-    const char *advice;
+    enum problem problem;
     enum refusal_class class;
-} refusals[] = {[REFUSAL_NONE] = {"", "", REFUSAL_TRANSIENT},
-#define X(word, text, kind, what) [REFUSAL_##word] = {(text), (what), REFUSAL_##kind},
-                REFUSALS(X)
+} refusals[REFUSAL_COUNT] = {[REFUSAL_NONE] = {PROBLEM_NONE, REFUSAL_TRANSIENT},
+#define X(name, kind) [REFUSAL_##name] = {PROBLEM_##name, REFUSAL_##kind},
+                             REFUSALS(X)
 #undef X
 };
 
@@ -19,20 +18,20 @@ enum refusal_class refusal_class(enum refusal r)
     return refusals[r].class;
 }
 
+enum problem refusal_problem(enum refusal r)
+{
+    return refusals[r].problem;
+}
+
 const char *refusal_name(enum refusal r)
 {
-    return refusals[r].name;
+    return problem_word(refusals[r].problem);
 }
 
 enum refusal refusal_parse(const char *name)
 {
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
-        if (strcmp(refusals[i].name, name) == 0)
+    for (size_t i = 0; i < REFUSAL_COUNT; i++)
+        if (strcmp(refusal_name((enum refusal)i), name) == 0)
             return (enum refusal)i;
     return REFUSAL_NONE;
-}
-
-const char *refusal_advice(enum refusal r)
-{
-    return refusals[r].advice;
 }

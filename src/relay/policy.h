@@ -4,7 +4,7 @@
 #ifndef OUTBOXD_RELAY_POLICY_H
 #define OUTBOXD_RELAY_POLICY_H
 
-#include <stdbool.h>
+#include "base/problem.h"
 
 enum refusal_class {
     REFUSAL_TRANSIENT, /* passes by itself: recover at once, then with growing pauses */
@@ -14,51 +14,35 @@ enum refusal_class {
                           producer, growing pauses */
 };
 
-/* name (used in status, logs and metrics), class, what to do */
+/* Each is a problem of base/problem.h, which has its word and its texts; here is the class. */
 #define REFUSALS(X)                                                                                \
-    X(BROKER_UNREACHABLE, "broker_unreachable", TRANSIENT,                                         \
-      "check kafka.brokers, the network and the brokers; nothing is lost, publishing goes on by "  \
-      "itself")                                                                                    \
-    X(BROKER_ERROR, "broker_error", TRANSIENT,                                                     \
-      "passes by itself; see the brokers' logs if it stays")                                       \
-    X(NOT_ENOUGH_REPLICAS, "not_enough_replicas", TRANSIENT,                                       \
-      "bring the missing replicas back, or lower min.insync.replicas of the topic")                \
-    X(CLOCK_WRONG, "clock_wrong", TRANSIENT,                                                       \
-      "this machine's clock is too far from the brokers': set it; publishing goes on by itself")   \
-    X(TOPIC_MISSING, "topic_missing", TOPIC, "create the topic; publishing goes on by itself")     \
-    X(TOPIC_FORBIDDEN, "topic_forbidden", TOPIC,                                                   \
-      "grant the relay's principal WRITE and DESCRIBE on the topic")                               \
-    X(PARTITION_GONE, "partition_gone", TOPIC,                                                     \
-      "the topic has fewer partitions than before, or is being recreated")                         \
-    X(MESSAGE_TOO_LARGE, "message_too_large", MESSAGE,                                             \
-      "raise max.message.bytes of the topic (and kafka.properties message.max.bytes), or correct " \
-      "the event")                                                                                 \
-    X(MESSAGE_INVALID, "message_invalid", MESSAGE,                                                 \
-      "the broker refuses this record (compacted topic without key, record "                       \
-      "validation): correct it")                                                                   \
-    X(EVENT_INVALID, "event_invalid", MESSAGE,                                                     \
-      "the row cannot become a message: correct the row or the configuration")                     \
-    X(EVENT_OVERSIZE, "event_oversize", MESSAGE,                                                   \
-      "raise relay.max_event_bytes, or correct the row")                                           \
-    X(AUTHENTICATION, "authentication", SESSION,                                                   \
-      "correct the credentials or certificates in kafka.properties")                               \
-    X(CLUSTER_FORBIDDEN, "cluster_forbidden", SESSION,                                             \
-      "grant the relay's principal IDEMPOTENT_WRITE on the cluster (brokers before 2.8), or "      \
-      "WRITE on its topics")                                                                       \
-    X(PRODUCER_FATAL, "producer_fatal", SESSION, "passes by itself with a new producer")           \
-    X(STALLED, "no_acknowledgement", TRANSIENT,                                                    \
-      "brokers are reachable but do not acknowledge: see the partition's leader")
+    X(BROKER_UNREACHABLE, TRANSIENT)                                                               \
+    X(BROKER_ERROR, TRANSIENT)                                                                     \
+    X(NOT_ENOUGH_REPLICAS, TRANSIENT)                                                              \
+    X(CLOCK_WRONG, TRANSIENT)                                                                      \
+    X(TOPIC_MISSING, TOPIC)                                                                        \
+    X(TOPIC_FORBIDDEN, TOPIC)                                                                      \
+    X(PARTITION_GONE, TOPIC)                                                                       \
+    X(MESSAGE_TOO_LARGE, MESSAGE)                                                                  \
+    X(MESSAGE_INVALID, MESSAGE)                                                                    \
+    X(EVENT_INVALID, MESSAGE)                                                                      \
+    X(EVENT_OVERSIZE, MESSAGE)                                                                     \
+    X(AUTHENTICATION, SESSION)                                                                     \
+    X(CLUSTER_FORBIDDEN, SESSION)                                                                  \
+    X(PRODUCER_FATAL, SESSION)                                                                     \
+    X(STALLED, TRANSIENT)
 
 enum refusal {
     REFUSAL_NONE = 0,
-#define X(name, word, class, advice) REFUSAL_##name,
+#define X(name, class) REFUSAL_##name,
     REFUSALS(X)
 #undef X
+        REFUSAL_COUNT,
 };
 
 enum refusal_class refusal_class(enum refusal r);
-const char *refusal_name(enum refusal r);     /* "" for NONE */
+enum problem refusal_problem(enum refusal r); /* PROBLEM_NONE for NONE */
+const char *refusal_name(enum refusal r);     /* the problem's word: status, logs, metrics */
 enum refusal refusal_parse(const char *name); /* the other way round; NONE for an unknown word */
-const char *refusal_advice(enum refusal r);   /* what to do; "" for NONE */
 
 #endif

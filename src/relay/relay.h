@@ -51,7 +51,7 @@ struct relay_counters {
     uint64_t takeovers;
     uint64_t recoveries;
     uint64_t reconnects;
-    uint64_t refusals[32];                               /* by enum refusal */
+    uint64_t refusals[REFUSAL_COUNT];                    /* by enum refusal */
     uint64_t latency_buckets[RELAY_LATENCY_BUCKETS + 1]; /* commit (created_at) to ack */
     double latency_sum_s;
 };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const enum refusal all[] = {
-#define X(name, word, class, advice) REFUSAL_##name,
+#define X(name, class) REFUSAL_##name,
     REFUSALS(X)
 #undef X
 };
@@ -24,12 +24,12 @@ static void every_refusal_has_its_words(void **state)
         assert_int_equal(all[i], i + 1);
         assert_true(name[0] != '\0' && strlen(name) < sizeof((struct trouble *)NULL)->cause);
         assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyz_"), strlen(name));
-        assert_true(strlen(refusal_advice(all[i])) > 10);
+        assert_true(strlen(problem_advice(refusal_problem(all[i]))) > 10);
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(name, refusal_name(all[j]));
     }
     assert_string_equal(refusal_name(REFUSAL_NONE), "");
-    assert_string_equal(refusal_advice(REFUSAL_NONE), "");
+    assert_string_equal(problem_advice(refusal_problem(REFUSAL_NONE)), "");
 }
 
 static void the_counters_have_room(void **state)
