@@ -25,7 +25,7 @@
 #define DRAIN_REPORTS_MS 5000U /* after a refusal, wait so long for the other reports */
 #define HALT_RETRY_MS    30000U
 #define RETRY_FIRST_MS   100U
-#define RETRY_MAX_MS     30000U
+#define RETRY_MAX_MS     3000U /* what is mended is noticed within this */
 #define REOPEN_FIRST_MS  50U
 #define REOPEN_MAX_MS    2000U
 #define REOPEN_CALM_MS   10000U /* sessions that lasted so long had no part in what comes after */
@@ -139,6 +139,7 @@ struct relay {
     uint64_t open_due;
     uint64_t opened_at;
     bool stopping;
+    bool stop_reopened;     /* while stopping: the one attempt to get at our lease again was made */
     uint64_t stop_deadline; /* drain no longer than this */
     bool release_out;
     bool in_op;       /* an op is running: it may not call back */

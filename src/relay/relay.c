@@ -116,6 +116,18 @@ void relay_finish(struct relay *r)
     relay_note(r, RELAY_NOTE_STOPPED);
 }
 
+/* Stopping without a session: a lease that is still ours would keep a standby waiting for its ttl.
+ * One attempt to release it, and no more: a database that is down must not hold up the end. */
+static void release_once_more(struct relay *r)
+{
+    if (!r->lease.was_ours || r->stop_reopened || relay_now(r) >= r->lease.deadline) {
+        relay_finish(r);
+        return;
+    }
+    r->stop_reopened = true;
+    begin_open(r);
+}
+
 void relay_fall_back(struct relay *r, uint32_t delay_ms)
 {
     bool led = r->state == RELAY_LEADING || r->state == RELAY_DRAINING;
@@ -135,7 +147,7 @@ void relay_fall_back(struct relay *r, uint32_t delay_ms)
     r->storing.out = false;
     r->release_out = false;
     if (r->stopping) {
-        relay_finish(r);
+        release_once_more(r);
         return;
     }
     r->state = RELAY_BACKOFF;
@@ -195,10 +207,19 @@ void relay_stop(struct relay *r)
     case RELAY_TAKING: /* the answer tells whether there is something to release */
     case RELAY_DRAINING:
         break;
-    case RELAY_NEW:
-    case RELAY_OPENING:
+    case RELAY_OPENING: /* the attempt that is under way is the one */
+        if (!r->lease.was_ours)
+            relay_finish(r);
+        r->stop_reopened = true;
+        break;
     case RELAY_BACKOFF:
+        release_once_more(r);
+        break;
     case RELAY_STANDBY:
+        if (!r->lease.was_ours)
+            relay_finish(r);
+        break;
+    case RELAY_NEW:
         relay_finish(r);
         break;
     case RELAY_STOPPED:

@@ -3,14 +3,15 @@
  * Writers: one business transaction (an update, an insert), with 1, 8 and 64 clients as fast as
  * they can and at fixed rates, on a server that commits fast (fsync off) and one that commits
  * slowly (fsync, commit_delay 3 ms); without an event, with an event and no trigger (the relay
- * polls), with the doorbell, and with a NOTIFY in every transaction. A relay runs beside, to
+ * polls), with the doorbell, with the same rung at COMMIT by a deferred trigger, and with a NOTIFY in
+ * every transaction. A relay runs beside, to
  * librdkafka's mock broker, which costs little processor time. The variants of a line run one after
  * the other.
  *
  * The way: from the insert before a commit to a consumer of a real broker, beside a bare produce.
  *
- *   BENCH=full  twenty seconds a cell instead of two
- *   BENCH_PART  writers or way: only this part */
+ *   BENCH=full  fifteen seconds a cell instead of two
+ *   BENCH_PART  fast, slow or way: only this part */
 #include "../support/arrival.h"
 #include "../support/kafka.h"
 #include "../support/mock_kafka.h"
@@ -36,6 +37,7 @@ static const struct variant {
     {"no outbox", false, BELL_ABSENT},
     {"poll", true, BELL_ABSENT},
     {"doorbell", true, BELL_OF_SCHEMA},
+    {"deferred", true, BELL_DEFERRED},
     {"NOTIFY", true, BELL_NOTIFY},
 };
 
@@ -69,6 +71,17 @@ static void start_relay(struct outboxd *relay, const struct pg_server *pg, const
     outboxd_wait_log(relay, "lease taken", 10000);
 }
 
+/* How often the bell woke it, for the whole of its life. */
+static long rings_of(const struct outboxd *relay)
+{
+    char *log = file_read(relay->log);
+    const char *at = strstr(log, "wakeups_notify=");
+    long rings = at == NULL ? -1 : strtol(at + strlen("wakeups_notify="), NULL, 10);
+
+    free(log);
+    return rings;
+}
+
 static void stop_relay(struct outboxd *relay)
 {
     if (outboxd_stop(relay) != 0)
@@ -84,7 +97,7 @@ static void cell(const struct pg_server *pg, const char *brokers, const struct v
                                     .event = v->event,
                                     .clients = load->clients,
                                     .rate = load->rate,
-                                    .run_ms = full() ? 20000 : 2000};
+                                    .run_ms = full() ? 15000 : 2000};
     struct pgbench_figures f;
     struct outboxd relay;
 
@@ -92,8 +105,9 @@ static void cell(const struct pg_server *pg, const char *brokers, const struct v
     start_relay(&relay, pg, brokers, v->bell);
     pgbench_run(&params, &f);
     stop_relay(&relay);
-    (void)printf("    %-10s %8.0f /s   mean %7.3f ms   p99 %8.3f ms   COMMIT alone %7.3f ms\n",
-                 v->name, f.tps, f.mean_ms, f.p99_ms, f.commit_mean_ms);
+    (void)printf("    %-10s %8.0f /s   mean %7.3f ms   p99 %8.3f ms   COMMIT alone %7.3f ms   woken "
+                 "%ld times\n",
+                 v->name, f.tps, f.mean_ms, f.p99_ms, f.commit_mean_ms, rings_of(&relay));
 }
 
 static void writers(const char *title, const struct pg_params *server)
@@ -198,11 +212,11 @@ int main(void)
     static const char *const slow[] = {"commit_delay = 3000", "commit_siblings = 0", NULL};
 
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    if (wanted("writers")) {
+    if (wanted("fast"))
         writers("fast commits (fsync off)", NULL);
+    if (wanted("slow"))
         writers("slow commits (fsync, commit_delay 3 ms)",
                 &(struct pg_params){.fsync = true, .settings = slow});
-    }
     if (wanted("way"))
         way();
     return 0;

@@ -4,10 +4,8 @@
  * consumer within 3 ms of a bare produce, also while another writer's transaction stays open.
  *
  * Both sides of a comparison take turns, and the best of their rounds are compared, because
- * whatever else the machine does only adds to them. The relay's hop through the database may,
- * beyond its 3 ms, take as long again as the produce, or a busy machine would fail it; what it
- * really takes is printed. A comparison that fails is made again, with the best of all its rounds,
- * five times at most. */
+ * whatever else the machine does only adds to them. A comparison that fails is made again, with the
+ * best of all its rounds, five times at most. Run it on a quiet machine. */
 #include "../support/check.h"
 
 #include "../support/arrival.h"
@@ -98,7 +96,9 @@ static void test_the_doorbell_is_cheap(void **state)
     (void)state;
     mock_kafka_start(&mock, TOPIC ":6");
     assert_cheap(mock.brokers, 100);
+    assert_cheap(mock.brokers, 300);
     assert_cheap(mock.brokers, 1000);
+    assert_cheap(mock.brokers, 3000);
     mock_kafka_stop(&mock);
 }
 
@@ -137,7 +137,7 @@ static void assert_soon(struct arrival *a, PGconn *writer, const char *name)
         }
         print_message("100 a second, %s: half of them after %.3f ms, a bare produce %.3f ms\n",
                       name, ours, bare);
-    } while (ours > 2 * bare + BEHIND_PRODUCE_MS);
+    } while (ours > bare + BEHIND_PRODUCE_MS);
 }
 
 static void test_events_come_soon(void **state)

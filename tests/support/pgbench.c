@@ -48,6 +48,10 @@ void pgbench_set_bell(const struct pg_server *s, enum bell_kind bell)
     pg_exec(conn, "DROP TRIGGER IF EXISTS event_ring ON outbox.event");
     if (bell == BELL_OF_SCHEMA)
         pg_exec(conn, "SELECT outbox.set_bells(1)");
+    else if (bell == BELL_DEFERRED)
+        pg_exec(conn, "CREATE CONSTRAINT TRIGGER event_ring AFTER INSERT ON outbox.event "
+                      "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "
+                      "outbox.ring('0')");
     else if (bell == BELL_NOTIFY)
         pg_exec(conn, "CREATE TRIGGER event_ring AFTER INSERT ON outbox.event "
                       "FOR EACH STATEMENT EXECUTE FUNCTION outbox.ring_always('0')");

@@ -9,6 +9,7 @@
 enum bell_kind {
     BELL_OF_SCHEMA, /* the doorbell of the migrations */
     BELL_ABSENT,    /* no trigger: the relay polls */
+    BELL_DEFERRED,  /* the doorbell's lock taken, or rung, at COMMIT: for comparison */
     BELL_NOTIFY,    /* a plain NOTIFY in every transaction, for comparison */
 };
 

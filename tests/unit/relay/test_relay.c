@@ -1,4 +1,4 @@
-/* The core's life, step by step: lease, looks, sends, acks, stores, the doorbell, stopping. What is
+/* The core's life, step by step: lease, looks, sends, acks, stores, the doorbell. What is
  * done about refusals is in test_relay_refusals.c; the simulation tries what nobody thought of. */
 #include "script.h"
 
@@ -376,124 +376,6 @@ static void a_fault_of_the_configuration_stops(void **state)
     assert_string_equal(relay_failure(script.relay)->text, "no schema");
 }
 
-/* ---- stopping ---- */
-
-static void stop_waits_stores_and_releases(void **state)
-{
-    (void)state;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
-    forget_said();
-    relay_stop(script.relay);
-    expect("");
-    assert_int_equal(relay_state(script.relay), RELAY_DRAINING);
-    ack(1);
-    pass_ms(1);
-    expect("store-sync(12:12:||0) ");
-    relay_on_stored(script.relay, true);
-    expect("release ");
-    relay_on_released(script.relay);
-    expect("close ");
-    assert_int_equal(relay_state(script.relay), RELAY_STOPPED);
-    assert_int_equal(script.wake, 0);
-    assert_int_equal(relay_failure(script.relay)->kind, ERR_NONE);
-}
-
-static void stop_does_not_wait_for_ever(void **state)
-{
-    (void)state;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
-    forget_said();
-    relay_stop(script.relay);
-    pass_ms(1999);
-    expect("");
-    pass_ms(1); /* half of the time: the rest is for the last store and the release */
-    expect("release ");
-    pass_ms(2000);
-    expect("close ");
-    assert_int_equal(relay_state(script.relay), RELAY_STOPPED);
-}
-
-/* A command has raised the epoch: nothing can be stored, but the lease is ours to give up. */
-static void stop_after_the_epoch_was_raised(void **state)
-{
-    (void)state;
-    script.lease_by_hand = true;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
-    pass_ms(3333); /* a renewal is out */
-    forget_said();
-    relay_stop(script.relay);
-    relay_on_renewed(script.relay, false);
-    ack(1);
-    pass_ms(1);
-    expect("release ");
-    relay_on_released(script.relay);
-    expect("close ");
-}
-
-static void stop_at_once_where_nothing_is_held(void **state)
-{
-    const struct lease_view other = {.epoch = 2, .beat = 1};
-
-    (void)state;
-    script_begin(); /* new */
-    relay_stop(script.relay);
-    expect("close ");
-    relay_free(script.relay);
-    script_begin(); /* opening */
-    relay_start(script.relay);
-    relay_stop(script.relay);
-    expect("open close ");
-    relay_free(script.relay);
-    script_begin(); /* taking: the answer tells whether there is something to release */
-    relay_start(script.relay);
-    relay_on_opened(script.relay);
-    relay_stop(script.relay);
-    expect("open take-free ");
-    answer_lease(&other);
-    expect("close ");
-    relay_free(script.relay);
-    script_begin();
-    relay_start(script.relay);
-    relay_on_opened(script.relay);
-    relay_stop(script.relay);
-    grant(2, "10:10:", "", 0);
-    expect("open take-free release ");
-    relay_on_released(script.relay);
-    expect("close ");
-    relay_free(script.relay);
-    script_begin(); /* standby */
-    relay_start(script.relay);
-    relay_on_opened(script.relay);
-    answer_lease(&other);
-    relay_stop(script.relay);
-    expect("open take-free close ");
-}
-
-static void a_second_stop_ends_at_once(void **state)
-{
-    (void)state;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_stop(script.relay);
-    forget_said();
-    relay_stop(script.relay);
-    expect("close ");
-    assert_int_equal(relay_state(script.relay), RELAY_STOPPED);
-    relay_stop(script.relay);
-    relay_tick(script.relay);
-    expect("");
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, script_setup, script_teardown)
 
 int main(void)
@@ -518,11 +400,6 @@ int main(void)
         TEST(a_lost_session_forgets_everything),
         TEST(losses_in_a_row_make_pauses),
         TEST(a_fault_of_the_configuration_stops),
-        TEST(stop_waits_stores_and_releases),
-        TEST(stop_does_not_wait_for_ever),
-        TEST(stop_after_the_epoch_was_raised),
-        TEST(stop_at_once_where_nothing_is_held),
-        TEST(a_second_stop_ends_at_once),
     };
 
     return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
