@@ -59,7 +59,7 @@ needs_app     := app settings ops kafka outbox relay message base
 UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
 UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))
 SIM_SRCS  := $(wildcard tests/sim/test_*.c)
-SIM_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(SIM_SRCS))
+SIM_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(SIM_SRCS)) $(BUILD)/tests/model/test_model
 INT_SRCS  := $(wildcard tests/integration/test_*.c)
 INT_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(INT_SRCS))
 # the demo is one program of several files, beside the service that it drives
@@ -76,7 +76,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo test chaos lint format bench install uninstall clean help build-tests unit-programs
+.PHONY: all deps demo test chaos model lint format bench install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -121,6 +121,9 @@ endef
 $(foreach l,$(LAYERS),$(eval $(call unit_rule,$(l))))
 
 $(BUILD)/tests/sim/%: $(BUILD)/tests/sim/%.o $(SIM_OBJS) $(foreach l,$(needs_relay),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -o $@
+
+$(BUILD)/tests/model/test_model: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/model/*.c)) $(call lib_of,base)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -o $@
 
 $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
@@ -179,6 +182,11 @@ chaos: ## everything breaks at random for ten minutes; SEED=n repeats the faults
 	@sh deploy/install-deps.sh build demo test
 	@$(SUBMAKE) $(PROGRAM) kafka-lib $(BUILD)/tests/integration/test_chaos
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) $(BUILD)/tests/integration/test_chaos
+
+model: ## walk through some millions of states of the protocol
+	@sh deploy/install-deps.sh build test
+	@$(SUBMAKE) $(BUILD)/tests/model/test_model
+	@MODEL=large $(BUILD)/tests/model/test_model
 
 lint: ## formatting, clang-tidy, cppcheck, shellcheck, layers
 	@sh deploy/install-deps.sh build test lint

@@ -1,0 +1,121 @@
+/* The protocol of lease, window, lanes and partitions as a finite machine, small enough to be
+ * walked through completely. What it abstracts:
+ *
+ *  - the outbox is a list of events in the order in which they are read; a position is an index
+ * into it (the pair of snapshots yields such an order for each key: see src/outbox);
+ *  - a partition's log is a set: only the first occurrence of an event counts, and what stood there
+ *    before it;
+ *  - time does not exist: whatever may happen, may happen now. So two relays lead at once, requests
+ *    of dead producers land at any later moment or never, and acks come late or never.
+ *
+ * The states that can be reached are finite, because crashes, takeovers from a living leader and
+ * passing refusals are budgets. tests/model/README.md says what is checked. */
+#ifndef OUTBOXD_TESTS_MODEL_PROTOCOL_H
+#define OUTBOXD_TESTS_MODEL_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVENTS_MAX 6
+#define KEYS       2
+#define RELAYS     2
+#define WINDOW     2 /* in flight in one producer */
+#define DEAD       2 /* producers that are gone, with requests on their way */
+
+/* What is broken on purpose, to see that the model finds it. */
+#define DEFECTS(X)                                                                                 \
+    X(NONE, "nothing")                                                                             \
+    X(SETTLE_EARLY, "an event is settled when it is sent, not when it is acknowledged")            \
+    X(SKIP_REFUSED, "a refused event is passed over")                                              \
+    X(REQUEUE, "a refused event is sent again behind those that followed it")                      \
+    X(TIME_OUT, "a message is timed out and sent again")                                           \
+    X(NO_CAS, "the position is stored without looking at epoch and holder")                        \
+    X(SPLIT_ABOVE, "a lane begins at the culprit, above an unsettled event of its key")            \
+    X(MERGE_BEHIND, "a lane that is behind main is merged")                                        \
+    X(MERGE_AT_ONCE, "a lane is merged before anything of it was acknowledged")                    \
+    X(READ_OUTSIDE, "position and lanes are read before the transaction that raises the epoch")    \
+    X(NOT_OPENED, "a fresh producer sends more than one message to a partition")
+
+enum defect {
+#define X(name, text) DEFECT_##name,
+    DEFECTS(X)
+#undef X
+        DEFECT_COUNT,
+};
+
+struct bounds {
+    const char *keys;   /* key of each event, 'A' or 'B': "ABAB" */
+    bool one_partition; /* of both keys; else each has its own */
+    uint8_t poison;     /* the number of an event that is refused until it is healed; 0: none */
+    uint8_t crashes;    /* of relays */
+    uint8_t rivals;     /* takeovers from a leader that lives */
+    uint8_t refusals;   /* that pass by themselves */
+    bool skips;         /* an operator may skip a lane's next event */
+    enum defect defect;
+};
+
+/* A producer's requests in the order of sending: event numbers from 1, 0 beyond the last. */
+#define LANDED 0x80 /* it stands in the log; the ack is not taken yet */
+
+struct producer {
+    uint8_t queue[WINDOW];
+    uint8_t opened; /* bit per partition: the relay has had an ack from it */
+    uint8_t known;  /* bit per partition: the broker knows this producer's sequence */
+};
+
+enum phase { IDLE, READ /* DEFECT_READ_OUTSIDE */, LEADS };
+
+/* M and L are numbers of events: everything up to it is settled (of the lane's key, for L). */
+struct model_relay {
+    uint8_t phase;
+    uint8_t epoch;
+    uint8_t main;  /* M as it knows it */
+    uint8_t next;  /* the next event that main looks at */
+    uint8_t acked; /* bit per event beyond M */
+    uint8_t bad;   /* a refused event that is not dealt with yet */
+    uint8_t lanes; /* bit per key */
+    uint8_t healthy;
+    uint8_t lane[KEYS]; /* L */
+    struct producer producer[1 + KEYS];
+};
+
+struct model {
+    uint8_t epoch;
+    uint8_t holder;
+    uint8_t main; /* M, stored */
+    uint8_t lanes;
+    uint8_t lane[KEYS];
+    uint8_t skipped; /* bit per event */
+    uint8_t landed;  /* bit per event */
+    uint8_t healed;
+    uint8_t crashes;
+    uint8_t rivals;
+    uint8_t refusals;
+    uint8_t merged; /* bit per key: and nothing of it was acknowledged since */
+    struct model_relay relay[RELAYS];
+    struct producer dead[DEAD];
+};
+
+const char *defect_text(enum defect d);
+
+void model_begin(struct model *m, const struct bounds *b);
+
+/* What one step did, for the story of a counterexample. */
+struct step {
+    char text[96];
+    bool helps; /* an operator mended or skipped something: does not count for promise 6 */
+};
+
+/* Calls `take` for each state that one step leads to. `broken` is NULL, or says which promise the
+ * step broke. */
+typedef void model_take(void *ctx, const struct model *m, const struct step *step,
+                        const char *broken);
+void model_steps(const struct model *m, const struct bounds *b, model_take *take, void *ctx);
+
+/* Everything is published or skipped, settled, and no lane is left. */
+bool model_is_done(const struct model *m, const struct bounds *b);
+/* The same for all but the poison event's key. */
+bool model_others_are_done(const struct model *m, const struct bounds *b);
+
+#endif
