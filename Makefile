@@ -34,11 +34,11 @@ CPPFLAGS += -D_GNU_SOURCE -DOUTBOXD_VERSION='"$(VERSION)"' -Isrc -Iinclude
 CFLAGS   += -std=c11 $(OPT) $(HARDEN) -fno-common $(WARN)
 # Only asked for when something is built: the packages may not be there before `make deps`.
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_PC) | sed 's/-I/-isystem /g')
-PC_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_PC)) -lpthread
+PC_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_PC)) -lpthread -lm
 LDFLAGS  += $(HARDEN_LD)
 
 # ---- what is built: one archive per folder, linked in the order of the layers ---------------------------------------------
-LAYERS := base message relay outbox kafka ops settings app
+LAYERS := base message verify relay outbox kafka ops settings app
 lib_of  = $(BUILD)/lib$(1).a
 srcs_of = $(wildcard src/$(1)/*.c)
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call srcs_of,$(1)))
@@ -49,12 +49,13 @@ GEN_SQL  := $(BUILD)/gen/sql_texts.c
 PROGRAM := $(BUILD)/outboxd
 needs_base    := base
 needs_message := message base
+needs_verify  := verify message base
 needs_relay   := relay message base
 needs_outbox  := outbox relay message base
 needs_kafka   := kafka relay message base
 needs_ops     := ops relay message base
 needs_settings := settings kafka relay message base
-needs_app     := app settings ops kafka outbox relay message base
+needs_app     := app settings ops kafka outbox relay verify message base
 
 UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
 UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))
@@ -65,7 +66,11 @@ INT_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(INT_SRCS))
 # the demo is one program of several files, beside the service that it drives
 DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/order_service.c,$(wildcard deploy/demo/*.c))) \
              $(BUILD)/tests/support/proc.o $(BUILD)/tests/support/tmp.o
-TOOL_SRCS := $(wildcard tests/tools/*.c tests/bench/*.c) deploy/demo/demo.c deploy/demo/order_service.c
+# writes the reference (deploy/docs, deploy/man, deploy/completion) from the program's own tables
+GENERATE := $(BUILD)/deploy/docs/generate/main
+GENERATE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/docs/generate/*.c))
+TOOL_SRCS := $(wildcard tests/tools/*.c tests/bench/*.c) deploy/demo/demo.c deploy/demo/order_service.c \
+             deploy/docs/generate/main.c
 BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
 # an archive, so that a tool takes from it only what it calls (some of it needs cmocka)
@@ -76,7 +81,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo test chaos model lint format bench install uninstall clean help build-tests unit-programs
+.PHONY: all deps demo test chaos model lint format docs bench install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -142,6 +147,9 @@ $(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)
 $(BUILD)/deploy/demo/order_service: $(BUILD)/deploy/demo/order_service.o
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(shell $(PKG_CONFIG) --libs libpq) -lpthread -o $@
 
+$(GENERATE): $(GENERATE_OBJS) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+
 # ---- targets ----------------------------------------------------------------------------------------------------------------
 # Unit tests and simulation always run under the sanitizers, the tests on real servers as outboxd is shipped (with SAN=1
 # these, too, are sanitized).
@@ -196,6 +204,11 @@ format: ## let clang-format write all C files
 	@sh deploy/install-deps.sh lint
 	@find $(wildcard src tests deploy include) -name '*.[ch]' | xargs -r clang-format-14 -i
 
+docs: ## write the reference anew from the tables in the code: pages, manuals, shell completion
+	@$(SUBMAKE) $(GENERATE)
+	@for f in $$($(GENERATE) --list); do \
+		mkdir -p "$${f%/*}" && $(GENERATE) "$$f" > $(BUILD)/page && cat $(BUILD)/page > "$$f" || exit 1; done
+
 bench: ## print speed figures; a private Postgres and Kafka are started for it
 	@sh deploy/install-deps.sh build demo test
 	@$(SUBMAKE) all kafka-lib $(BENCH_BINS) $(BUILD)/tests/tools/mock_broker
@@ -205,22 +218,36 @@ bindir  := $(PREFIX)/bin
 datadir := $(PREFIX)/share/outboxd
 docdir  := $(PREFIX)/share/doc/outboxd
 unitdir := $(PREFIX)/lib/systemd/system
+mandir  := $(PREFIX)/share/man
+bashdir := $(PREFIX)/share/bash-completion/completions
+zshdir  := $(PREFIX)/share/zsh/site-functions
+fishdir := $(PREFIX)/share/fish/vendor_completions.d
 
-install: all ## install to DESTDIR/PREFIX: program, SQL, example configuration, unit, licence
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/sql/outbox/down $(DESTDIR)$(docdir) $(DESTDIR)$(unitdir)
+install: all ## install to DESTDIR/PREFIX: program, SQL, unit, manuals, completion, alerts, dashboard, documents
+	install -d $(addprefix $(DESTDIR),$(bindir) $(datadir)/sql/outbox/down $(datadir)/prometheus $(datadir)/grafana \
+		$(docdir) $(unitdir) $(mandir)/man5 $(mandir)/man8 $(bashdir) $(zshdir) $(fishdir))
 	install -m 755 $(PROGRAM) $(DESTDIR)$(bindir)/outboxd
 	install -m 644 sql/outbox/*.sql $(DESTDIR)$(datadir)/sql/outbox
 	install -m 644 sql/outbox/down/*.sql $(DESTDIR)$(datadir)/sql/outbox/down
 	install -m 644 LICENSE README.md CHANGELOG.md config/outboxd.yaml $(DESTDIR)$(docdir)
+	install -m 644 $(addprefix deploy/docs/,runbook.md settings.md metrics.md exit-codes.md) $(DESTDIR)$(docdir)
+	install -m 644 deploy/prometheus/*.yml $(DESTDIR)$(datadir)/prometheus
+	install -m 644 deploy/grafana/outboxd.json $(DESTDIR)$(datadir)/grafana
+	install -m 644 deploy/man/outboxd.8 $(DESTDIR)$(mandir)/man8
+	install -m 644 deploy/man/outboxd.yaml.5 $(DESTDIR)$(mandir)/man5
+	install -m 644 deploy/completion/outboxd.bash $(DESTDIR)$(bashdir)/outboxd
+	install -m 644 deploy/completion/_outboxd $(DESTDIR)$(zshdir)/_outboxd
+	install -m 644 deploy/completion/outboxd.fish $(DESTDIR)$(fishdir)/outboxd.fish
 	sed -e 's|@BINDIR@|$(bindir)|' -e 's|@DOCDIR@|$(docdir)|' deploy/systemd/outboxd.service \
 		> $(DESTDIR)$(unitdir)/outboxd.service
 	chmod 644 $(DESTDIR)$(unitdir)/outboxd.service
 
 uninstall: ## remove what install put there; /etc/outboxd stays
-	rm -f $(DESTDIR)$(bindir)/outboxd $(DESTDIR)$(unitdir)/outboxd.service
+	rm -f $(addprefix $(DESTDIR),$(bindir)/outboxd $(unitdir)/outboxd.service $(mandir)/man8/outboxd.8 \
+		$(mandir)/man5/outboxd.yaml.5 $(bashdir)/outboxd $(zshdir)/_outboxd $(fishdir)/outboxd.fish)
 	rm -rf $(DESTDIR)$(datadir) $(DESTDIR)$(docdir)
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

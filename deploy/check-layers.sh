@@ -1,13 +1,14 @@
 #!/bin/sh
-# The layers of src/, held: base < message < relay < {outbox, kafka, ops} < app, kafka < {settings, inbox}, settings < app.
+# The layers of src/, held: base < message < relay < {outbox, kafka, ops} < app, kafka < {settings, inbox}, settings < app,
+# message < verify < app.
 # Prints each include that breaks them as file:line, and fails. Also: who may ask a clock, and who may know which library.
 cd "$(dirname "$0")/.." || exit 1
 grep -rnE '^[[:space:]]*#[[:space:]]*include' src --include='*.[ch]' |
     awk -v public=" $(find include -name '*.h' -printf '%f ' 2>/dev/null)" '
 BEGIN {
     may["base"] = " base "; may["message"] = may["base"] "message "; may["relay"] = may["message"] "relay "
-    may["outbox"] = may["relay"] "outbox "; may["kafka"] = may["relay"] "kafka "; may["ops"] = may["relay"] "ops "
-    may["inbox"] = " base message kafka inbox "; may["app"] = may["relay"] "outbox kafka ops settings app "
+    may["verify"] = may["message"] "verify "; may["outbox"] = may["relay"] "outbox "; may["kafka"] = may["relay"] "kafka "; may["ops"] = may["relay"] "ops "
+    may["inbox"] = " base message kafka inbox "; may["app"] = may["relay"] "verify outbox kafka ops settings app "
     may["settings"] = may["kafka"] "settings "
     lib["event2/"] = " outbox kafka ops inbox app "; lib["libpq-fe.h"] = lib["libpq/"] = " outbox inbox "
     lib["librdkafka/"] = " kafka inbox "; lib["yaml.h"] = " settings "; lib["base/clock.h"] = " base inbox app "

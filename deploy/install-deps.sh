@@ -4,15 +4,20 @@
 #   install-deps.sh [-n] SET...     SET: build, demo, test, lint; -n only lists what is missing
 #
 # Quick when nothing is missing: neither apt nor sudo is called then. No daemon is started, and no default cluster of
-# Postgres is made: build, demo and tests use private servers in temporary folders.
+# Postgres is made: build, demo and tests use private servers in temporary folders. Of the package prometheus, which is a
+# server with a web page, only promtool is taken, to /usr/local/bin.
 set -eu
 
-# Packages of a set. A word "command:package" is satisfied by any program of that name, wherever it comes from.
+# Packages of a set. A word "command:package" is satisfied by any program of that name, wherever it comes from. promtool is
+# no package: see unpack_promtool.
 packages_of() {
     case $1 in
     build) echo gcc libc6-dev make pkg-config libpq-dev librdkafka-dev libevent-dev libjansson-dev libyaml-dev ;;
     demo) echo postgres:postgresql-15 ;;
-    test) echo libcmocka-dev postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime ;;
+    test)
+        echo libcmocka-dev postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime \
+            promtool:promtool groff:groff-base zsh:zsh fish:fish
+        ;;
     lint) echo clang-format-14:clang-format-14 clang-tidy-14:clang-tidy-14 cppcheck:cppcheck shellcheck:shellcheck ;;
     *) return 1 ;;
     esac
@@ -54,6 +59,8 @@ CLUSTER=/etc/postgresql-common/createcluster.conf
 CLUSTER_TEMPLATE=/usr/share/postgresql-common/createcluster.conf
 our_policy=
 our_cluster=
+our_unpacked=
+with_promtool=
 
 # Debian's packages start their daemons unless policy-rc.d says 101. One that is there already stays.
 forbid_daemons() {
@@ -77,6 +84,7 @@ forbid_default_cluster() {
 
 # Both files are as they were, or as the package would have made them, however apt ends.
 restore_files() {
+    [ -z "$our_unpacked" ] || rm -rf "$our_unpacked"
     if [ -n "$our_policy" ]; then rm -f "$POLICY"; fi
     if [ -n "$our_cluster" ]; then
         rm -f "$CLUSTER.ucf-dist"
@@ -90,15 +98,33 @@ restore_files() {
     fi
 }
 
+# Takes promtool out of its package without installing that; it needs nothing but libc.
+unpack_promtool() {
+    our_unpacked=$(mktemp -d)
+    if ! (cd "$our_unpacked" && apt-get download -q -o APT::Sandbox::User=root prometheus); then
+        echo "install-deps: promtool cannot be had: Debian's archive does not give the package prometheus (no network?)" >&2
+        return 69
+    fi
+    dpkg-deb -x "$our_unpacked"/prometheus_*.deb "$our_unpacked/root"
+    install -D -m 755 "$our_unpacked/root/usr/bin/promtool" /usr/local/bin/promtool
+}
+
 install_as_root() {
     export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
     trap restore_files EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    forbid_daemons
-    forbid_default_cluster "$@"
+    for package in "$@"; do # a for loop walks over the words as they were
+        shift
+        if [ "$package" = promtool ]; then with_promtool=1; else set -- "$@" "$package"; fi
+    done
     apt-get update -q || echo "install-deps: going on with the package lists that are here"
-    apt-get install -q -y --no-install-recommends "$@"
+    if [ $# -gt 0 ]; then
+        forbid_daemons
+        forbid_default_cluster "$@"
+        apt-get install -q -y --no-install-recommends "$@"
+    fi
+    [ -z "$with_promtool" ] || unpack_promtool
 }
 
 # ---- main ---------------------------------------------------------------------------------------------------------
@@ -142,7 +168,7 @@ elif command -v sudo >/dev/null 2>&1; then
     as_root=sudo
 else
     echo "install-deps: neither root nor sudo here. As root, run:" >&2
-    echo "  apt-get update && apt-get install --no-install-recommends $missing" >&2
+    echo "  sh $0 $*" >&2
     exit 69
 fi
 # shellcheck disable=SC2086 # the words are meant to split

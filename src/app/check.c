@@ -2,13 +2,13 @@
  * about what is not. */
 #include "app/commands.h"
 
-#include "settings/settings.h"
 #include "app/sink_params.h"
 #include "base/clock.h"
 #include "base/report.h"
 #include "kafka/inspect.h"
 #include "outbox/inspect.h"
 #include "outbox/overdue.h"
+#include "settings/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,8 @@
-/* config, migrate, rebase: thin lines between the command line and the folders that do the work. */
+/* config, migrate: thin lines between the command line and the folders that do the work. */
 #include "app/commands.h"
 
-#include "settings/settings.h"
-#include "outbox/admin.h"
 #include "outbox/migrate.h"
+#include "settings/settings.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -83,58 +82,6 @@ int command_migrate(const struct cli *c, struct err *err)
     else
         rc = migrate_apply(&params, err);
 out:
-    settings_release(&settings);
-    return rc;
-}
-
-/* Asks on the terminal; anything but yes is no. */
-static bool confirmed(void)
-{
-    char answer[16] = "";
-
-    if (isatty(STDIN_FILENO) == 0)
-        return false;
-    (void)printf("Go on? [yes/no] ");
-    (void)fflush(stdout);
-    return fgets(answer, sizeof answer, stdin) != NULL && strcmp(answer, "yes\n") == 0;
-}
-
-static int rebase(const struct cli *c, const struct settings *s, struct err *err)
-{
-    struct command_server server = {.url = c->url};
-    struct admin_rebase done = {0};
-    int rc;
-
-    (void)printf("relay %s: the position moves to %s.\n", s->relay.name, c->to);
-    (void)printf(strcmp(c->to, "now") == 0
-                     ? "What is committed and not yet published will NOT be published.\n"
-                     : "Every event that the table still holds is published again.\n");
-    if (c->dry_run) {
-        (void)printf("Nothing was changed (--dry-run).\n");
-        return 0;
-    }
-    if (!c->yes && !confirmed())
-        return err_set(err, ERR_USAGE,
-                       "nothing was changed: say --yes, or answer yes at a terminal");
-    rc = admin_rebase(&server, s->relay.name, c->to, &done, err);
-    if (rc == 0)
-        (void)printf("was   base %s target %s last id %lld\nis    base %s\nepoch %lld: a running "
-                     "relay goes on from there%s\n",
-                     str_text(&done.was.base),
-                     done.was.target.len == 0 ? "-" : str_text(&done.was.target),
-                     (long long)done.was.last_id, str_text(&done.base), (long long)done.epoch,
-                     done.server_changed ? "\nthis server is now the position's own" : "");
-    admin_rebase_release(&done);
-    return rc;
-}
-
-int command_rebase(const struct cli *c, struct err *err)
-{
-    struct settings settings = {0};
-    int rc = settings_load(&settings, c->config, err);
-
-    if (rc == 0)
-        rc = rebase(c, &settings, err);
     settings_release(&settings);
     return rc;
 }

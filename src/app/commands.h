@@ -12,5 +12,11 @@ NODISCARD int command_rebase(const struct cli *c, struct err *err);
 NODISCARD int command_status(const struct cli *c, struct err *err);
 /* Returns -1 when a line of the report is wrong; the report is on stdout by then. */
 NODISCARD int command_check(const struct cli *c, struct err *err);
+NODISCARD int command_top(const struct cli *c, struct err *err);
+NODISCARD int command_health(const struct cli *c, struct err *err);
+NODISCARD int command_pause(const struct cli *c, struct err *err);
+NODISCARD int command_resume(const struct cli *c, struct err *err);
+NODISCARD int command_verify(const struct cli *c, struct err *err);
+NODISCARD int command_replay(const struct cli *c, struct err *err);
 
 #endif

@@ -34,6 +34,18 @@ static int dispatch(const struct cli *c, struct err *err)
         return command_config(c, err);
     case COMMAND_REBASE:
         return command_rebase(c, err);
+    case COMMAND_TOP:
+        return command_top(c, err);
+    case COMMAND_HEALTH:
+        return command_health(c, err);
+    case COMMAND_PAUSE:
+        return command_pause(c, err);
+    case COMMAND_RESUME:
+        return command_resume(c, err);
+    case COMMAND_VERIFY:
+        return command_verify(c, err);
+    case COMMAND_REPLAY:
+        return command_replay(c, err);
     case COMMAND_VERSION:
         (void)printf("outboxd %s\n", OUTBOXD_VERSION);
         return 0;
@@ -41,6 +53,17 @@ static int dispatch(const struct cli *c, struct err *err)
         break;
     }
     return err_set(err, ERR_USAGE, "no command given");
+}
+
+/* One line: the problem's word, what is particular, and what to do. */
+static void print_error(const struct err *err)
+{
+    const char *word = problem_word(err->problem);
+    const char *advice = problem_advice(err->problem);
+
+    if (err->text[0] != '\0')
+        (void)fprintf(stderr, "outboxd: %s%s%s%s%s\n", word, word[0] == '\0' ? "" : ": ", err->text,
+                      advice[0] == '\0' ? "" : " -> ", advice);
 }
 
 int main(int argc, char **argv)
@@ -55,6 +78,6 @@ int main(int argc, char **argv)
         rc = err_set(&err, ERR_SOFTWARE, "stdout: cannot write");
     if (rc == 0)
         return EXIT_SUCCESS;
-    (void)fprintf(stderr, "outboxd: %s\n", err.text);
+    print_error(&err);
     return err.kind == ERR_NONE ? EXIT_FAILURE : (int)err.kind;
 }

@@ -6,15 +6,17 @@
 #include "app/run.h"
 
 #include "app/notes.h"
-#include "settings/settings.h"
 #include "app/signals.h"
 #include "app/sink_params.h"
 #include "app/supervisor.h"
+#include "app/view.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/producer.h"
+#include "ops/endpoints.h"
 #include "outbox/source.h"
 #include "relay/relay.h"
+#include "settings/settings.h"
 
 #include <event2/event.h>
 #include <malloc.h>
@@ -33,11 +35,11 @@ struct run {
     struct relay *relay;
     struct notes notes;
     struct supervisor supervisor;
+    struct view view;
+    struct endpoints *endpoints; /* NULL: http.listen is empty */
 };
 
-/* ---- host
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- host ---- */
 
 static uint64_t host_now_ms(void *ctx)
 {
@@ -75,12 +77,22 @@ static void host_wake_at(void *ctx, uint64_t at_ms)
         (void)evtimer_add(run->timer, &tv);
 }
 
+static struct notes_facts notes_facts_of(const struct run *run)
+{
+    return (struct notes_facts){.state = relay_state(run->relay),
+                                .epoch = relay_epoch(run->relay),
+                                .failure = relay_failure(run->relay)};
+}
+
 static void host_note(void *ctx, enum relay_note note, const struct trouble *trouble)
 {
     struct run *run = ctx;
 
-    notes_log(&run->notes, run->relay, note, trouble, clock_now_ms());
+    struct notes_facts facts = notes_facts_of(run);
+
+    notes_log(&run->notes, &facts, note, trouble, clock_now_ms());
     supervisor_note(&run->supervisor, run->relay, note, trouble);
+    view_note(&run->view, note, trouble);
     if (note == RELAY_NOTE_STOPPED)
         (void)event_base_loopbreak(run->base);
 }
@@ -93,8 +105,7 @@ static const struct host_ops host_ops = {
     .note = host_note,
 };
 
-/* ---- answers of the source and the sink, handed to the core
- * ---------------------------------------------------------- */
+/* ---- answers of the source and the sink, handed to the core ---- */
 
 static void source_opened(void *ctx)
 {
@@ -111,14 +122,14 @@ static void source_lease(void *ctx, const struct lease_view *view)
     relay_on_lease(((struct run *)ctx)->relay, view);
 }
 
-static void source_renewed(void *ctx, bool still_ours)
+static void source_renewed(void *ctx, enum lease_answer answer)
 {
-    relay_on_renewed(((struct run *)ctx)->relay, still_ours);
+    relay_on_renewed(((struct run *)ctx)->relay, answer);
 }
 
-static void source_stored(void *ctx, bool still_ours)
+static void source_stored(void *ctx, enum lease_answer answer)
 {
-    relay_on_stored(((struct run *)ctx)->relay, still_ours);
+    relay_on_stored(((struct run *)ctx)->relay, answer);
 }
 
 static void source_released(void *ctx)
@@ -186,9 +197,7 @@ static void sink_error(void *ctx, enum refusal why, const char *text)
     relay_on_sink_error(((struct run *)ctx)->relay, why, text);
 }
 
-/* ---- parameters
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- parameters ---- */
 
 static struct relay_params relay_params_of(const struct settings *s)
 {
@@ -203,18 +212,21 @@ static struct relay_params relay_params_of(const struct settings *s)
         .poll_max_ms = s->relay.poll_interval_ms,
         .fallback_ms = 1000,
         .quiet_ms = 30,
+        .max_rate = s->relay.max_rate,
     };
 }
 
-/* ---- signals and time
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- signals and time ---- */
 
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd;
     (void)what;
-    relay_tick(((struct run *)ctx)->relay);
+    struct run *run = ctx;
+    struct notes_facts facts = notes_facts_of(run);
+
+    notes_tick(&run->notes, &facts, clock_now_ms());
+    relay_tick(run->relay);
 }
 
 static void on_stop_signal(void *ctx, int sig)
@@ -235,7 +247,8 @@ static void on_reload_signal(void *ctx)
 
     supervisor_reloading(&run->supervisor);
     if (settings_reload(&run->settings, run->config_path, &changes, &err) != 0) {
-        log_error("configuration not reloaded", LOG_S("error", err.text));
+        log_error("configuration not reloaded", LOG_S("problem", problem_word(err.problem)),
+                  LOG_S("error", err.text), LOG_S("advice", problem_advice(err.problem)));
     } else {
         log_setup(run->settings.log.level, run->settings.log.format);
         params = relay_params_of(&run->settings);
@@ -249,8 +262,7 @@ static void on_reload_signal(void *ctx)
     supervisor_reloaded(&run->supervisor);
 }
 
-/* ---- putting it together
- * --------------------------------------------------------------------------------------------- */
+/* ---- putting it together ---- */
 
 static int make_source(struct run *run, struct err *err)
 {
@@ -260,6 +272,7 @@ static int make_source(struct run *run, struct err *err)
         .password = s->postgres.password,
         .relay = s->relay.name,
         .instance = s->relay.instance,
+        .now_ms = clock_now_ms,
         .lease_ttl_ms = s->relay.lease_ttl_ms,
         .connect_timeout_ms = s->postgres.connect_timeout_ms,
         .statement_timeout_ms = s->postgres.statement_timeout_ms,
@@ -304,6 +317,24 @@ static void make_relay(struct run *run)
     run->relay = relay_new(&params, &world);
 }
 
+static int make_endpoints(struct run *run, struct err *err)
+{
+    const struct view_params view = {
+        .base = run->base, .settings = &run->settings, .relay = run->relay, .source = run->source};
+    const struct endpoints_params params = {.base = run->base,
+                                            .listen = run->settings.http.listen,
+                                            .relay = run->settings.relay.name,
+                                            .ctx = &run->view,
+                                            .look = view_fill};
+
+    if (view_init(&run->view, &view, err) != 0)
+        return -1;
+    if (params.listen[0] == '\0')
+        return 0;
+    run->endpoints = endpoints_new(&params, err);
+    return run->endpoints == NULL ? -1 : 0;
+}
+
 static int make_loop(struct run *run, struct err *err)
 {
     struct event_config *config = event_config_new();
@@ -326,6 +357,8 @@ static int make_loop(struct run *run, struct err *err)
 
 static void run_release(struct run *run)
 {
+    endpoints_free(run->endpoints);
+    view_release(&run->view);
     outbox_source_free(run->source);
     kafka_sink_free(run->sink);
     relay_free(run->relay);
@@ -354,11 +387,25 @@ static int load_settings(struct run *run, struct err *err)
 
     /* the first one is in `err`, which main prints */
     for (size_t i = 1; rc != 0 && i < problems.count; i++)
-        log_error("configuration", LOG_S("error", problems.text[i]));
+        log_error("configuration", LOG_S("problem", problem_word(PROBLEM_CONFIGURATION)),
+                  LOG_S("error", problems.text[i]));
     settings_problems_release(&problems);
     if (rc == 0)
         log_setup(run->settings.log.level, run->settings.log.format);
     return rc;
+}
+
+/* The last line names the problem. In a log of JSON it is JSON, too; else main prints it. */
+static void tell_end(const struct run *run, struct err *err)
+{
+    if (err->problem == PROBLEM_NONE)
+        err->problem = err->kind == ERR_CONFIG ? PROBLEM_CONFIGURATION : PROBLEM_INTERNAL_ERROR;
+    if (run->settings.log.format != LOG_JSON)
+        return;
+    log_error(relay_note_text(RELAY_NOTE_FATAL), LOG_S("relay", run->settings.relay.name),
+              LOG_S("problem", problem_word(err->problem)), LOG_S("error", err->text),
+              LOG_S("advice", problem_advice(err->problem)), LOG_I("exit_code", err->kind));
+    err->text[0] = '\0';
 }
 
 int run_relay(const char *config_path, struct err *err)
@@ -378,7 +425,8 @@ int run_relay(const char *config_path, struct err *err)
     notes_init(&run.notes, run.settings.relay.name);
     log_info("outboxd", LOG_S("version", OUTBOXD_VERSION), LOG_S("relay", run.settings.relay.name),
              LOG_S("instance", run.settings.relay.instance), LOG_I("pid", getpid()));
-    if (signals_watch(run.base, &user, run.settings.relay.shutdown_timeout_ms, err) != 0)
+    if (make_endpoints(&run, err) != 0 ||
+        signals_watch(run.base, &user, run.settings.relay.shutdown_timeout_ms, err) != 0)
         goto out;
     relay_start(run.relay);
     if (event_base_dispatch(run.base) < 0) {
@@ -389,6 +437,8 @@ int run_relay(const char *config_path, struct err *err)
     *err = *relay_failure(run.relay);
     rc = err->kind == ERR_NONE ? 0 : -1;
 out:
+    if (rc != 0)
+        tell_end(&run, err);
     signals_leaving();
     run_release(&run);
     return rc;

@@ -3,8 +3,8 @@
 #ifndef OUTBOXD_APP_SINK_PARAMS_H
 #define OUTBOXD_APP_SINK_PARAMS_H
 
-#include "settings/settings.h"
 #include "kafka/config.h"
+#include "settings/settings.h"
 
 /* Borrows from `s`. Returns the array that out->properties points to, to be freed when `out` is no
  * longer used. */

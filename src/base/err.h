@@ -12,14 +12,33 @@
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
+/* name, exit code (sysexits.h), in short for --help, what it means and what to do. The kind
+ * ERR_NONE, 0, is no error. */
+#define ERR_KINDS(X)                                                                               \
+    X(USAGE, 64, "wrong usage",                                                                    \
+      "The command line makes no sense; nothing was done. The message names the nearest word "     \
+      "that does. A supervisor need not try again.")                                               \
+    X(FINDINGS, 65, "verify found something wrong",                                                \
+      "`outboxd verify` found lost events, ghosts or a broken order; they are on stdout. Nothing " \
+      "is wrong with the command itself.")                                                         \
+    X(UNAVAILABLE, 69, "a server is unavailable",                                                  \
+      "A server does not answer, or refuses for now: waiting may help. Only the commands end so; " \
+      "`run` waits and goes on.")                                                                  \
+    X(SOFTWARE, 70, "internal error",                                                              \
+      "A defect of outboxd, or the machine is out of something it needs (memory, descriptors). "   \
+      "Start it again, and report the log.")                                                       \
+    X(TEMPFAIL, 75, "try again",                                                                   \
+      "Somebody else is at it, or it was interrupted: the same command may succeed a little "      \
+      "later.")                                                                                    \
+    X(CONFIG, 78, "the configuration or the database needs a person",                              \
+      "Trying again cannot help: configuration, grants, schema, or a database that the position "  \
+      "does not belong to. The last line says what to do.")
+
 enum err_kind {
     ERR_NONE = 0,
-    ERR_USAGE = 64,       /* the command line is wrong */
-    ERR_UNAVAILABLE = 69, /* a server does not answer or refuses; waiting may help */
-    ERR_SOFTWARE = 70,    /* a defect, or the machine is out of something we need */
-    ERR_TEMPFAIL = 75,    /* try again: someone else is at it, or it was interrupted */
-    ERR_CONFIG =
-        78, /* only a person can repair it: configuration, grants, schema, a foreign database */
+#define X(name, code, short_text, meaning) ERR_##name = (code),
+    ERR_KINDS(X)
+#undef X
 };
 
 struct err {

@@ -12,7 +12,8 @@
 enum problem_class {
     PROBLEM_PASSES, /* ends by itself when its cause does; tried again all the time */
     PROBLEM_PERSON, /* tried again all the time, but somebody must mend something */
-    PROBLEM_FINAL, /* `run` ends with exit code 78 (70: internal_error): trying again cannot help */
+    PROBLEM_FINAL,  /* `run` ends with exit code 78 (70: internal_error): trying again cannot help;
+                       database_refused is waited out once the process has been let in */
     PROBLEM_NOTICE, /* publishing goes on; something will go wrong if nobody looks */
 };
 
@@ -37,11 +38,14 @@ enum problem_class {
       "create the topic; publishing goes on by itself")                                            \
     X(TOPIC_FORBIDDEN, "topic_forbidden", PERSON, "the relay may not write to the topic",          \
       "grant the relay's principal WRITE and DESCRIBE on the topic")                               \
+    X(TOPIC_UNREADABLE, "topic_unreadable", PERSON,                                                \
+      "the topic may not be read, which `outboxd verify` does",                                    \
+      "grant the relay's principal READ and DESCRIBE on the topic")                                \
     X(PARTITION_GONE, "partition_gone", PERSON, "a partition of the topic is gone",                \
       "the topic has fewer partitions than before, or is being recreated")                         \
     X(MESSAGE_TOO_LARGE, "message_too_large", PERSON, "the broker refuses the message's size",     \
-      "raise max.message.bytes of the topic (and kafka.properties message.max.bytes), or correct " \
-      "the event")                                                                                 \
+      "raise max.message.bytes of the topic (message.max.bytes of the brokers), or correct the "   \
+      "event")                                                                                     \
     X(MESSAGE_INVALID, "message_invalid", PERSON, "the broker refuses the record",                 \
       "the broker refuses this record (compacted topic without key, record validation): correct "  \
       "it")                                                                                        \
@@ -64,11 +68,12 @@ enum problem_class {
       "tried again by itself; see the server's log if it stays")                                   \
     X(DATABASE_STANDBY, "database_standby", PASSES,                                                \
       "the server is in recovery (a standby), and a standby is never read",                        \
-      "name the primary in postgres.url, or several hosts; the relay waits for a primary")         \
+      "name the primary in postgres.url, or all hosts of the cluster; the relay keeps waiting "    \
+      "for "                                                                                       \
+      "a primary")                                                                                 \
     X(DATABASE_FULL, "database_full", PASSES,                                                      \
-      "the database has no room for more connections, "                                            \
-      "or no disk",                                                                                \
-      "make room; publishing goes on by itself")                                                   \
+      "the server has no room: connections, disk or memory",                                       \
+      "make room (max_connections, the disk); nothing is lost, publishing goes on by itself")      \
     /* Postgres: only a person can help */                                                         \
     X(DATABASE_REFUSED, "database_refused", FINAL,                                                 \
       "the database refuses the role, its password, or the database's name",                       \

@@ -23,4 +23,9 @@ struct report {
 void report_line(const struct report *r, enum finding finding, const char *way_out, const char *fmt,
                  ...) PRINTF_LIKE(4, 5);
 
+/* The same for something of the table of problems, whose word ends the text. `way_out` NULL: the
+ * problem's advice. */
+void report_problem(const struct report *r, enum finding finding, enum problem problem,
+                    const char *way_out, const char *fmt, ...) PRINTF_LIKE(5, 6);
+
 #endif

@@ -83,7 +83,8 @@ struct client *client_new(const rd_kafka_conf_t *conf, int wake_fd, struct err *
         bool refused = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__INVALID_ARG;
         rd_kafka_conf_destroy(copy); /* not taken over on failure */
         if (refused)
-            err_set(err, ERR_CONFIG, "kafka.properties: no producer can be made of them: %s", text);
+            err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+                        "kafka.properties: no producer can be made of them: %s", text);
         else
             err_set(err, ERR_UNAVAILABLE, "make a Kafka producer: %s", text);
         return NULL;

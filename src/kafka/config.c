@@ -126,8 +126,9 @@ static int check_rules(const struct kafka_pair *p, struct err *err)
         /* Dead letters of spelling ("Acks") are refused as unknown properties by librdkafka, which
          * compares exactly. */
         if (strcmp(rule->name, p->name) == 0 && !rule_allows(rule, p->value))
-            return err_set(err, ERR_CONFIG, "kafka.properties: %s may not be '%s': %s; %s", p->name,
-                           p->value, rule->why, rule->instead);
+            return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+                               "kafka.properties: %s may not be '%s': %s; %s", p->name, p->value,
+                               rule->why, rule->instead);
     }
     return 0;
 }
@@ -140,14 +141,16 @@ static int set(rd_kafka_conf_t *conf, const char *name, const char *value, struc
     case RD_KAFKA_CONF_OK:
         return 0;
     case RD_KAFKA_CONF_UNKNOWN:
-        return err_set(err, ERR_CONFIG,
-                       "kafka.properties: %s: %s; see CONFIGURATION.md of librdkafka %s for the "
-                       "names it knows",
-                       name, text, rd_kafka_version_str());
+        return err_problem(
+            err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+            "kafka.properties: %s: %s; see CONFIGURATION.md of librdkafka %s for the "
+            "names it knows",
+            name, text, rd_kafka_version_str());
     case RD_KAFKA_CONF_INVALID:
         break;
     }
-    return err_set(err, ERR_CONFIG, "kafka.properties: %s: %s", name, text);
+    return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION, "kafka.properties: %s: %s", name,
+                       text);
 }
 
 static int set_properties(rd_kafka_conf_t *conf, const struct kafka_pair *properties, size_t count,
@@ -269,6 +272,49 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_sink_params *params, struct e
         set_properties(conf, params->properties, params->property_count, err))
         goto fail;
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+    rd_kafka_conf_set_socket_cb(conf, open_socket);
+    return conf;
+fail:
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}
+
+/* ---- for reading ----------------------------------------------------------------------------- */
+
+/* They win over kafka.properties, whose settings of a producer mean nothing here. */
+static const struct kafka_pair SCAN[] = {
+    {"allow.auto.create.topics", "false"},
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
+    /* What is deleted while we read makes a gap in the offsets, which is told apart. */
+    {"auto.offset.reset", "earliest"},
+    /* The end of a partition is what brokers acknowledge, whatever open transactions of others. */
+    {"isolation.level", "read_uncommitted"},
+    {"enable.partition.eof", "true"},
+    {"check.crcs", "true"},
+    {"fetch.wait.max.ms", "50"},
+    /* Small, because what is fetched can be twenty times as large when it is unpacked; a batch that
+     * is larger comes all the same. */
+    {"fetch.message.max.bytes", "65536"},
+    {"message.max.bytes", "65536"},
+    {"fetch.max.bytes", "262144"},
+    {"queued.min.messages", "10000"},
+    {"queued.max.messages.kbytes", "4096"},
+    {"log.queue", "true"},
+};
+
+rd_kafka_conf_t *kafka_scan_conf_new(const struct kafka_sink_params *params, struct err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (set(conf, "bootstrap.servers", params->brokers, err) ||
+        set(conf, "client.id", params->client_id, err) ||
+        set_properties(conf, params->properties, params->property_count, err))
+        goto fail;
+    for (size_t i = 0; i < ARRAY_LEN(SCAN); i++) {
+        if (set(conf, SCAN[i].name, SCAN[i].value, err))
+            goto fail;
+    }
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
     rd_kafka_conf_set_socket_cb(conf, open_socket);
     return conf;
 fail:

@@ -36,4 +36,9 @@ NODISCARD int kafka_properties_check(const struct kafka_pair *properties, size_t
  * NULL on error, with err filled as above. `params` is not kept. */
 NODISCARD rd_kafka_conf_t *kafka_conf_new(const struct kafka_sink_params *params, struct err *err);
 
+/* The same brokers and credentials for a consumer that belongs to no group, commits nothing,
+ * creates no topic, and keeps some 10 MB at most. */
+NODISCARD rd_kafka_conf_t *kafka_scan_conf_new(const struct kafka_sink_params *params,
+                                               struct err *err);
+
 #endif

@@ -118,16 +118,17 @@ static void report_unreachable(const struct inspection *in, const struct greetin
         why = g->text;
     const char *brokers = in->params->brokers;
     if (g->weight > 0 && g->cause == REFUSAL_AUTHENTICATION)
-        report_line(in->report, FINDING_WRONG,
-                    "correct security.protocol, sasl.* and ssl.* in kafka.properties",
-                    "Kafka: the brokers %s are there, but no secured or authenticated connection "
-                    "comes about: %s",
-                    brokers, why);
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_AUTHENTICATION,
+            "correct security.protocol, sasl.* and ssl.* in kafka.properties",
+            "Kafka: the brokers %s are there, but no secured or authenticated connection "
+            "comes about: %s",
+            brokers, why);
     else
-        report_line(in->report, FINDING_WRONG,
-                    "kafka.brokers must name host:port pairs that answer from this machine, and "
-                    "kafka.properties the security.protocol that they speak",
-                    "Kafka: no broker of %s answers: %s", brokers, why);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_BROKER_UNREACHABLE,
+                       "kafka.brokers must name host:port pairs that answer from this machine, and "
+                       "kafka.properties the security.protocol that they speak",
+                       "Kafka: no broker of %s answers: %s", brokers, why);
 }
 
 /* ---- the brokers ----------------------------------------------------------------------------- */
@@ -142,16 +143,16 @@ static void report_id(const struct inspection *in, const struct greeting *g)
                             "--add --allow-principal User:NAME --operation IdempotentWrite "
                             "--cluster (NAME: the relay's user; since Kafka 2.8 Write on a topic "
                             "will do)");
-        report_line(in->report, FINDING_WRONG, str_text(&way),
-                    "Kafka: the brokers refuse an idempotent producer: %s", g->text);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_CLUSTER_FORBIDDEN, str_text(&way),
+                       "Kafka: the brokers refuse an idempotent producer: %s", g->text);
     } else {
-        report_line(in->report, FINDING_WARN,
-                    "check again in a minute; if it stays, read the brokers' logs for "
-                    "InitProducerId and __transaction_state",
-                    "Kafka: the brokers gave no producer id within %d s%s%s: nothing can be "
-                    "published before",
-                    GREETING_BEATS * BEAT_MS / 1000, g->weight > 0 ? ", " : "",
-                    g->weight > 0 ? g->text : "");
+        report_problem(in->report, FINDING_WARN, PROBLEM_BROKER_ERROR,
+                       "check again in a minute; if it stays, read the brokers' logs for "
+                       "InitProducerId and __transaction_state",
+                       "Kafka: the brokers gave no producer id within %d s%s%s: nothing can be "
+                       "published before",
+                       GREETING_BEATS * BEAT_MS / 1000, g->weight > 0 ? ", " : "",
+                       g->weight > 0 ? g->text : "");
     }
     str_release(&way);
 }
@@ -166,12 +167,13 @@ static int report_silent_brokers(const struct inspection *in)
         if (!inspect_broker_is_silent(in, i, &why))
             continue;
         silent++;
-        report_line(in->report, FINDING_WRONG,
-                    "make that address reachable from here, or correct the broker's "
-                    "advertised.listeners",
-                    "Kafka: broker %d does not answer at %s:%d, the address that the cluster gives "
-                    "for it (%s)",
-                    (int)b->id, b->host, b->port, why);
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_BROKER_UNREACHABLE,
+            "make that address reachable from here, or correct the broker's "
+            "advertised.listeners",
+            "Kafka: broker %d does not answer at %s:%d, the address that the cluster gives "
+            "for it (%s)",
+            (int)b->id, b->host, b->port, why);
     }
     return silent;
 }
@@ -269,7 +271,8 @@ void kafka_inspect(const struct kafka_sink_params *params, const char *const *to
     struct err err = {0};
     rd_kafka_conf_t *conf = kafka_conf_new(params, &err);
     if (!conf || prepare(conf, &err)) {
-        report_line(report, FINDING_WRONG, "correct kafka.properties", "Kafka: %s", err.text);
+        report_problem(report, FINDING_WRONG, PROBLEM_CONFIGURATION, "correct kafka.properties",
+                       "Kafka: %s", err.text);
         if (conf)
             rd_kafka_conf_destroy(conf);
         return;
@@ -278,7 +281,8 @@ void kafka_inspect(const struct kafka_sink_params *params, const char *const *to
     struct client *client = client_new(conf, wake_fd, &err);
     rd_kafka_conf_destroy(conf);
     if (!client) {
-        report_line(report, FINDING_WRONG, "correct kafka.properties", "Kafka: %s", err.text);
+        report_problem(report, FINDING_WRONG, PROBLEM_CONFIGURATION, "correct kafka.properties",
+                       "Kafka: %s", err.text);
         close(wake_fd);
         return;
     }

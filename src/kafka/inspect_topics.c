@@ -75,20 +75,21 @@ static void missing(const struct inspection *in, const char *topic)
     const char *creates = inspect_broker_setting(in, "auto.create.topics.enable");
     put_create(&way, in, topic);
     if (!creates) {
-        report_line(in->report, FINDING_WRONG, str_text(&way),
-                    "topic %s does not exist (the brokers may create topics at their first use, "
-                    "but do not tell us whether they do)",
-                    topic);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_TOPIC_MISSING, str_text(&way),
+                       "topic %s does not exist (the brokers may create topics at their first use, "
+                       "but do not tell us whether they do)",
+                       topic);
     } else if (strcmp(creates, "true") == 0) {
         const char *partitions = inspect_broker_setting(in, "num.partitions");
         const char *replicas = inspect_broker_setting(in, "default.replication.factor");
-        report_line(in->report, FINDING_WARN, str_text(&way),
-                    "topic %s does not exist; the brokers will create it at its first event, with "
-                    "their defaults: %s partitions, replication factor %s",
-                    topic, partitions ? partitions : "?", replicas ? replicas : "?");
+        report_problem(
+            in->report, FINDING_WARN, PROBLEM_TOPIC_MISSING, str_text(&way),
+            "topic %s does not exist; the brokers will create it at its first event, with "
+            "their defaults: %s partitions, replication factor %s",
+            topic, partitions ? partitions : "?", replicas ? replicas : "?");
     } else {
-        report_line(in->report, FINDING_WRONG, str_text(&way),
-                    "topic %s does not exist, and the brokers create none by themselves", topic);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_TOPIC_MISSING, str_text(&way),
+                       "topic %s does not exist, and the brokers create none by themselves", topic);
     }
     str_release(&way);
 }
@@ -102,14 +103,14 @@ static void unlisted(const struct inspection *in, const char *topic)
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
         missing(in, topic);
     } else if (code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
-        report_line(in->report, FINDING_WRONG,
-                    "change the topic in routes: letters, digits, '.', '_' and '-', at most 249",
-                    "topic %s: Kafka does not allow this name", topic);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_TOPIC_MISSING,
+                       "change the topic in routes: letters, digits, '.', '_' and '-', at most 249",
+                       "topic %s: Kafka does not allow this name", topic);
     } else {
         put_grant(&way, in, topic, "Write");
         str_puts(&way, "; or create it");
-        report_line(in->report, FINDING_WRONG, str_text(&way),
-                    "topic %s does not exist, or may not be seen by the relay's user", topic);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_TOPIC_MISSING, str_text(&way),
+                       "topic %s does not exist, or may not be seen by the relay's user", topic);
     }
     str_release(&way);
 }
@@ -175,10 +176,11 @@ static void report_min_insync(const struct inspection *in, const char *topic,
         snprintf(setting, sizeof(setting), "min.insync.replicas=%d",
                  c->replicas > 2 ? c->replicas - 1 : c->replicas);
         put_setting(&way, in, topic, setting);
-        report_line(in->report, FINDING_WRONG, str_text(&way),
-                    "topic %s can never be written to: min.insync.replicas is %d, its replication "
-                    "factor %d",
-                    topic, least, c->replicas);
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_NOT_ENOUGH_REPLICAS, str_text(&way),
+            "topic %s can never be written to: min.insync.replicas is %d, its replication "
+            "factor %d",
+            topic, least, c->replicas);
     } else if (least == 1 && c->replicas > 1) {
         put_setting(&way, in, topic, "min.insync.replicas=2");
         report_line(in->report, FINDING_WARN, str_text(&way),
@@ -186,10 +188,11 @@ static void report_min_insync(const struct inspection *in, const char *topic,
                     "single broker has it, and is lost if that one dies before it is copied",
                     topic);
     } else if (c->in_sync_at >= 0 && c->in_sync < least) {
-        report_line(in->report, FINDING_WARN, NULL,
-                    "topic %s: partition %d has %d of at least %d copies in sync: its events wait "
-                    "until more brokers are back",
-                    topic, c->in_sync_at, c->in_sync, least);
+        report_problem(
+            in->report, FINDING_WARN, PROBLEM_NOT_ENOUGH_REPLICAS, NULL,
+            "topic %s: partition %d has %d of at least %d copies in sync: its events wait "
+            "until more brokers are back",
+            topic, c->in_sync_at, c->in_sync, least);
     }
     str_release(&way);
 }

@@ -6,10 +6,11 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct timeval FOLD_TIME = {.tv_sec = 30};
+static const struct timeval BEAT = {.tv_sec = KAFKA_LOGS_BEAT_S};
 
 /* What librdkafka calls an error is a warning here: it says what it tries again, and what stays is
  * told by the relay. */
@@ -41,23 +42,45 @@ static void tell_count(struct recent_line *line)
                  LOG_FIELDS(LOG_I("times", line->repeated), LOG_S("facility", line->facility),
                             LOG_S("last", line->text)));
     }
-    line->hash = 0;
     line->repeated = 0;
+}
+
+static void beat(struct recent_line *line)
+{
+    if (line->hash == 0 || --line->left > 0)
+        return;
+    if (line->repeated == 0) {
+        line->hash = 0;
+        return;
+    }
+    tell_count(line);
+    line->pause = line->pause * 2 < KAFKA_LOGS_MAX_PAUSE ? line->pause * 2 : KAFKA_LOGS_MAX_PAUSE;
+    line->left = line->pause;
+}
+
+void kafka_logs_beat(struct kafka_logs *l)
+{
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(l->recent); i++) {
+        beat(&l->recent[i]);
+        any = any || l->recent[i].hash != 0;
+    }
+    if (any && l->timer)
+        evtimer_add(l->timer, &BEAT);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    struct kafka_logs *l = arg;
     (void)fd;
     (void)what;
-    for (size_t i = 0; i < ARRAY_LEN(l->recent); i++)
-        tell_count(&l->recent[i]);
+    kafka_logs_beat(arg);
 }
 
 void kafka_logs_init(struct kafka_logs *l, struct event_base *base)
 {
     memset(l, 0, sizeof(*l));
-    l->timer = evtimer_new(base, on_timer, l);
+    if (base)
+        l->timer = evtimer_new(base, on_timer, l);
 }
 
 void kafka_logs_release(struct kafka_logs *l)
@@ -87,6 +110,7 @@ void kafka_logs_line(struct kafka_logs *l, int level, const char *facility, cons
         l->next = (l->next + 1) % KAFKA_LOGS_RECENT;
         tell_count(line);
         line->hash = hash;
+        line->pause = line->left = 1;
         log_emit(our_level(level, text), "kafka client",
                  LOG_FIELDS(LOG_S("facility", facility), LOG_S("text", text)));
     }
@@ -94,5 +118,5 @@ void kafka_logs_line(struct kafka_logs *l, int level, const char *facility, cons
     (void)snprintf(line->facility, sizeof(line->facility), "%s", facility);
     (void)snprintf(line->text, sizeof(line->text), "%s", text);
     if (l->timer && !evtimer_pending(l->timer, NULL))
-        evtimer_add(l->timer, &FOLD_TIME);
+        evtimer_add(l->timer, &BEAT);
 }

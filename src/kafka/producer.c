@@ -16,6 +16,8 @@
 #include "kafka/errors.h"
 #include "kafka/logs.h"
 #include "kafka/reaper.h"
+#include "kafka/record.h"
+#include "kafka/told.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,13 +31,9 @@
  * beyond. */
 enum { REPORTS_PER_TURN = 2048 };
 enum { END_WAIT_MS = 5000 };
-enum { TOLD_CODES = 8 };
 /* A producer at its end reports nothing more of what comes back from a broker for another try; it
  * is swept out as often as this, until reset. */
 static const struct timeval SWEEP = {.tv_usec = 20000};
-/* An error that was told is told again only after so long, and only if a message was acknowledged
- * in between. */
-static const struct timeval TELL_AGAIN = {.tv_sec = 10};
 
 struct kafka_sink {
     struct event_base *base;
@@ -54,18 +52,18 @@ struct kafka_sink {
     struct kafka_listener listener;
     struct kafka_logs logs;
     struct reaper reaper;
-    rd_kafka_resp_err_t told[TOLD_CODES]; /* error events that the listener knows of */
-    size_t told_count;
-    struct event *tell_again;
+    struct told told;    /* error events that the listener knows of */
     struct event *sweep; /* pending from a fatal error to the reset */
 };
 
 /* ---- what comes back ------------------------------------------------------------------------- */
 
-static void forget_told(struct kafka_sink *s)
+/* Whatever the cause was, a producer with a fatal error is at its end; `text` says why. Only what
+ * concerns us as a client says more than that. */
+static enum refusal cause_of_end(rd_kafka_t *rk, char *text, size_t size)
 {
-    if (s->told_count > 0 && !evtimer_pending(s->tell_again, NULL))
-        s->told_count = 0;
+    enum refusal why = kafka_refusal(rd_kafka_fatal_error(rk, text, size));
+    return refusal_class(why) == REFUSAL_SESSION ? why : REFUSAL_PRODUCER_FATAL;
 }
 
 static void refuse(struct kafka_sink *s, const rd_kafka_message_t *m, uint64_t seq)
@@ -73,14 +71,16 @@ static void refuse(struct kafka_sink *s, const rd_kafka_message_t *m, uint64_t s
     char text[512];
     char fatal[384] = "";
     rd_kafka_resp_err_t code = m->err;
+    enum refusal why = kafka_refusal(code);
     const char *said = rd_kafka_err2str(code);
-    if (kafka_refusal(code) == REFUSAL_PRODUCER_FATAL &&
-        rd_kafka_fatal_error(s->served->rk, fatal, sizeof(fatal)))
+    if (why == REFUSAL_PRODUCER_FATAL && rd_kafka_fatal_error(s->served->rk, NULL, 0)) {
+        why = cause_of_end(s->served->rk, fatal, sizeof(fatal));
         (void)snprintf(text, sizeof(text), "%s (%s)", said, fatal);
-    else
+    } else {
         (void)snprintf(text, sizeof(text), "%s [%d]: %s", rd_kafka_topic_name(m->rkt),
                        (int)m->partition, said);
-    s->listener.refused(s->listener.ctx, seq, kafka_refusal(code), text);
+    }
+    s->listener.refused(s->listener.ctx, seq, why, text);
 }
 
 /* Returns the number of reports. Stops when the listener has replaced the producer: the rest is of
@@ -96,22 +96,10 @@ static int take_reports(struct kafka_sink *s, rd_kafka_event_t *ev)
             refuse(s, m, seq);
             continue;
         }
-        forget_told(s);
+        told_acked(&s->told);
         s->listener.acked(s->listener.ctx, seq, m->partition);
     }
     return taken;
-}
-
-static bool already_told(struct kafka_sink *s, rd_kafka_resp_err_t code)
-{
-    for (size_t i = 0; i < s->told_count; i++) {
-        if (s->told[i] == code)
-            return true;
-    }
-    if (s->told_count < TOLD_CODES)
-        s->told[s->told_count++] = code;
-    evtimer_add(s->tell_again, &TELL_AGAIN);
-    return false;
 }
 
 static void take_error(struct kafka_sink *s, rd_kafka_event_t *ev)
@@ -122,21 +110,22 @@ static void take_error(struct kafka_sink *s, rd_kafka_event_t *ev)
     enum refusal why = kafka_refusal(code);
     const char *said = rd_kafka_event_error_string(ev);
     /* The event's own code is _FATAL or the error behind it; the producer knows for sure. */
-    rd_kafka_resp_err_t behind = rd_kafka_fatal_error(s->served->rk, fatal, sizeof(fatal));
+    rd_kafka_resp_err_t behind = rd_kafka_fatal_error(s->served->rk, NULL, 0);
     if (behind) {
         code = behind;
-        why = kafka_refusal(code);
-        if (refusal_class(why) != REFUSAL_SESSION)
-            why = REFUSAL_PRODUCER_FATAL; /* whatever the cause was, this producer is at its end */
+        why = cause_of_end(s->served->rk, fatal, sizeof(fatal));
         said = fatal;
         event_add(s->sweep, &SWEEP);
     }
-    if (why == REFUSAL_NONE || already_told(s, code))
+    (void)snprintf(text, sizeof(text), "%s", said ? said : rd_kafka_err2str(code));
+    if (why == REFUSAL_AUTHENTICATION)
+        told_deny(&s->told, text);
+    else if (why == REFUSAL_BROKER_UNREACHABLE && s->told.denied[0])
+        return; /* none can be reached because none lets us in */
+    if (why == REFUSAL_NONE || told_before(&s->told, code))
         return;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         (void)snprintf(text, sizeof(text), "no broker of %s answers", s->brokers);
-    else
-        (void)snprintf(text, sizeof(text), "%s", said ? said : rd_kafka_err2str(code));
     s->listener.error(s->listener.ctx, why, text);
 }
 
@@ -221,14 +210,6 @@ static void on_more(evutil_socket_t fd, short what, void *arg)
     serve(arg);
 }
 
-static void on_tell_again(evutil_socket_t fd, short what, void *arg)
-{
-    /* Only that it is no longer pending matters: see forget_told. */
-    (void)fd;
-    (void)what;
-    (void)arg;
-}
-
 /* After a fatal error librdkafka sends nothing more and purges its queues once. A batch that was in
  * flight then and is answered with "out of order" goes back to its queue and would stay there
  * without a report for ever (seen); the relay would wait in vain for it. What is still in flight is
@@ -269,64 +250,17 @@ static int32_t sink_partitions(void *ctx, uint32_t topic)
     return s->client ? client_partitions(s->client, topic) : 0;
 }
 
-/* NULL when there are none, or on error (*failed is set then). */
-static rd_kafka_headers_t *make_headers(const struct message *m, bool *failed)
-{
-    *failed = false;
-    if (m->header_count == 0)
-        return NULL;
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(m->header_count);
-    for (size_t i = 0; i < m->header_count; i++) {
-        const struct message_header *h = &m->headers[i];
-        if (rd_kafka_header_add(headers, h->name.ptr, (ssize_t)h->name.len, h->value.ptr,
-                                (ssize_t)h->value.len)) {
-            rd_kafka_headers_destroy(headers);
-            *failed = true;
-            return NULL;
-        }
-    }
-    return headers;
-}
-
-/* librdkafka wants pointers to void and, with F_COPY, writes to none of them. */
-static void *without_const(const char *p)
-{
-    void *q;
-    memcpy(&q, &p, sizeof(q));
-    return q;
-}
-
-/* On failure the headers stay ours. On success librdkafka has copied key and value, and owns the
- * headers. */
-static rd_kafka_resp_err_t produce(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const struct message *m,
-                                   void *opaque)
-{
-    bool failed;
-    rd_kafka_headers_t *headers = make_headers(m, &failed);
-    if (failed)
-        return RD_KAFKA_RESP_ERR__INVALID_ARG;
-    void *key = without_const(m->key.ptr);
-    void *value = without_const(m->value.ptr);
-    rd_kafka_resp_err_t code =
-        rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, m->key.len),
-                          RD_KAFKA_V_VALUE(value, m->value.len), RD_KAFKA_V_HEADERS(headers),
-                          RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
-    if (code && headers)
-        rd_kafka_headers_destroy(headers);
-    return code;
-}
-
 static int refuse_now(rd_kafka_resp_err_t code, struct kafka_sink *s, const char *topic,
                       struct send_refusal *why)
 {
     char fatal[384];
     why->cause = kafka_refusal(code);
-    if (code == RD_KAFKA_RESP_ERR__FATAL &&
-        rd_kafka_fatal_error(s->client->rk, fatal, sizeof(fatal)))
+    if (code == RD_KAFKA_RESP_ERR__FATAL && rd_kafka_fatal_error(s->client->rk, NULL, 0)) {
+        why->cause = cause_of_end(s->client->rk, fatal, sizeof(fatal));
         err_set(&why->err, ERR_UNAVAILABLE, "topic %s: %s", topic, fatal);
-    else
+    } else {
         err_set(&why->err, ERR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(code));
+    }
     return -EIO;
 }
 
@@ -351,7 +285,8 @@ static int sink_send(void *ctx, uint32_t topic, int32_t partition, const struct 
         return -EIO;
     if (seq > s->newest_seq)
         s->newest_seq = seq;
-    rd_kafka_resp_err_t code = produce(s->client->rk, rkt, m, client_opaque(seq, partition));
+    rd_kafka_resp_err_t code =
+        record_produce(s->client->rk, rkt, m, NULL, client_opaque(seq, partition));
     if (!code)
         return 0;
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
@@ -388,7 +323,7 @@ static int sink_reset(void *ctx, struct err *err)
             "replace the producer: earlier ones have not ended yet (at most %d may be ending)",
             REAPER_GRAVES);
     bury(s);
-    s->told_count = 0;
+    told_forget(&s->told);
     s->client = client_new(s->conf, s->wake_fd, err);
     if (!s->client)
         return -1;
@@ -402,12 +337,30 @@ static int sink_reset(void *ctx, struct err *err)
 static bool sink_diagnose(void *ctx, uint32_t topic, struct err *err, enum refusal *cause)
 {
     struct kafka_sink *s = ctx;
-    if (topic == UINT32_MAX && s->client)
-        return diagnose(s->client->rk, NULL, s->brokers, err, cause);
-    if (!s->client || topic >= s->topic_count || !s->topic_names[topic])
+    rd_kafka_topic_t *rkt = NULL;
+    char fatal[384];
+    if (!s->client)
         return false;
-    rd_kafka_topic_t *rkt = client_topic(s->client, topic, s->topic_names[topic], err);
-    return rkt && diagnose(s->client->rk, rkt, s->brokers, err, cause);
+    if (rd_kafka_fatal_error(s->client->rk, NULL, 0)) {
+        *cause = cause_of_end(s->client->rk, fatal, sizeof(fatal));
+        err_set(err, ERR_UNAVAILABLE, "%s", fatal);
+        return true;
+    }
+    if (topic != UINT32_MAX) {
+        if (topic >= s->topic_count || !s->topic_names[topic])
+            return false;
+        rkt = client_topic(s->client, topic, s->topic_names[topic], err);
+        if (!rkt)
+            return false;
+    }
+    bool learnt = diagnose(s->client->rk, rkt, s->brokers, err, cause);
+    if (!learnt || *cause != REFUSAL_BROKER_UNREACHABLE) {
+        told_answered(&s->told);
+    } else if (s->told.denied[0]) {
+        *cause = REFUSAL_AUTHENTICATION;
+        err_set(err, ERR_UNAVAILABLE, "%s", s->told.denied);
+    }
+    return learnt;
 }
 
 const struct sink_ops kafka_sink_ops = {
@@ -439,9 +392,9 @@ struct kafka_sink *kafka_sink_new(const struct kafka_sink_params *params, struct
     }
     s->wake = event_new(base, s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
     s->more = evtimer_new(base, on_more, s);
-    s->tell_again = evtimer_new(base, on_tell_again, s);
     s->sweep = event_new(base, -1, EV_PERSIST, on_sweep, s);
-    if (!s->wake || !s->more || !s->tell_again || !s->sweep || event_add(s->wake, NULL) < 0) {
+    if (told_init(&s->told, base) != 0 || !s->wake || !s->more || !s->sweep ||
+        event_add(s->wake, NULL) < 0) {
         err_set(err, ERR_SOFTWARE, "watch the producer: out of memory");
         goto fail;
     }
@@ -461,11 +414,12 @@ void kafka_sink_listen(struct kafka_sink *s, const struct kafka_listener *listen
 
 static void free_events(struct kafka_sink *s)
 {
-    struct event *const all[] = {s->wake, s->more, s->tell_again, s->sweep};
+    struct event *const all[] = {s->wake, s->more, s->sweep};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         if (all[i])
             event_free(all[i]);
     }
+    told_release(&s->told);
 }
 
 void kafka_sink_free(struct kafka_sink *s)

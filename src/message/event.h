@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The timestamps 'infinity' and '-infinity' of Postgres. They are sent as the last and the first
@@ -35,5 +36,8 @@ struct event {
 
 /* The uuid in its usual text form, lower case. */
 void event_id_text(const struct event *e, char out[EVENT_ID_TEXT]);
+
+/* The other way round, of either case; false when it is no uuid in its usual text form. */
+bool event_id_parse(struct slice text, uint8_t out[16]);
 
 #endif

@@ -10,6 +10,8 @@
 #include "message/event.h"
 #include "message/route.h"
 
+#include <stdbool.h>
+
 #define MESSAGE_MAX_HEADERS 64
 
 /* What a message costs in memory beside its bytes while it is under way, roughly: librdkafka's
@@ -27,6 +29,9 @@
 #define HEADER_EVENT_TIME   "event-time"   /* created_at, RFC 3339 */
 #define HEADER_CONTENT_TYPE "content-type" /* of the value as sent */
 #define MESSAGE_OWN_HEADERS 4
+
+/* Only on what `outboxd replay` publishes again: the time of that run, RFC 3339. */
+#define HEADER_REPLAY "outboxd-replay"
 
 struct message_header {
     struct slice name;  /* NUL-terminated at name.ptr[name.len], and no NUL before */
@@ -76,5 +81,11 @@ NODISCARD int message_build(struct message *m, const struct route_table *routes,
  * so infinity too, becomes the nearest time within them. */
 #define MESSAGE_TIME_SIZE 28
 size_t message_format_time(int64_t us_since_1970, char out[MESSAGE_TIME_SIZE]);
+
+/* Microseconds since 1970 of a time as RFC 3339 has it: what message_format_time writes, and what
+ * people do: a blank for the T, no seconds, any number of digits behind them (beyond the sixth they
+ * are dropped), an offset such as +02:00; without one it is UTC, and a date alone is its midnight.
+ * False when it is no such time. */
+bool message_parse_time(struct slice text, int64_t *us_since_1970);
 
 #endif

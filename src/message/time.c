@@ -1,6 +1,8 @@
 /* RFC 3339 by hand: strftime would cost more than the rest of the message. */
 #include "message/message.h"
 
+#include <string.h>
+
 #define US_PER_SECOND   1000000U
 #define US_PER_DAY      (86400ULL * US_PER_SECOND)
 #define YEAR_1_US       (-62135596800LL * 1000000)          /* 0001-01-01T00:00:00Z */
@@ -75,4 +77,122 @@ size_t message_format_time(int64_t us_since_1970, char out[MESSAGE_TIME_SIZE])
     *p++ = 'Z';
     *p = '\0';
     return (size_t)(p - out);
+}
+
+/* ---- the way back ---- */
+
+/* Takes `count` digits from *text; -1 when they are not there. */
+static int take_digits(struct slice *text, size_t count)
+{
+    int value = 0;
+
+    if (text->len < count)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (text->ptr[i] < '0' || text->ptr[i] > '9')
+            return -1;
+        value = value * 10 + (text->ptr[i] - '0');
+    }
+    text->ptr += count;
+    text->len -= count;
+    return value;
+}
+
+static bool take_char(struct slice *text, const char *any_of)
+{
+    if (text->len == 0 || text->ptr[0] == '\0' || strchr(any_of, text->ptr[0]) == NULL)
+        return false;
+    text->ptr++;
+    text->len--;
+    return true;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* Days since 1970-01-01, years counted from March. */
+static int64_t days_of(int year, int month, int day)
+{
+    int64_t y = month <= 2 ? year - 1 : year;
+    int64_t m = month <= 2 ? month + 9 : month - 3;
+
+    return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+static bool take_date(struct slice *text, int64_t *us)
+{
+    int year = take_digits(text, 4);
+    bool first = take_char(text, "-");
+    int month = take_digits(text, 2);
+    bool second = take_char(text, "-");
+    int day = take_digits(text, 2);
+
+    if (year < 1 || !first || month < 1 || month > 12 || !second || day < 1 ||
+        day > days_in_month(year, month))
+        return false;
+    *us = days_of(year, month, day) * (int64_t)US_PER_DAY;
+    return true;
+}
+
+static bool take_fraction(struct slice *text, int64_t *us)
+{
+    int64_t unit = US_PER_SECOND / 10;
+    bool any = false;
+
+    for (int digit; (digit = take_digits(text, 1)) >= 0; unit /= 10) {
+        *us += digit * unit;
+        any = true;
+    }
+    return any;
+}
+
+static bool take_clock(struct slice *text, int64_t *us)
+{
+    int hour = take_digits(text, 2);
+    bool colon = take_char(text, ":");
+    int minute = take_digits(text, 2);
+    int second = take_char(text, ":") ? take_digits(text, 2) : 0;
+
+    if (hour < 0 || hour > 23 || !colon || minute < 0 || minute > 59 || second < 0 || second > 59)
+        return false;
+    *us += (hour * INT64_C(3600) + minute * 60 + second) * (int64_t)US_PER_SECOND;
+    return !take_char(text, ".") || take_fraction(text, us);
+}
+
+static bool take_offset(struct slice *text, int64_t *us)
+{
+    bool ahead;
+    int hours;
+    int minutes;
+
+    if (text->len == 0 || take_char(text, "Zz"))
+        return true;
+    ahead = text->ptr[0] == '+';
+    if (!take_char(text, "+-"))
+        return false;
+    hours = take_digits(text, 2);
+    (void)take_char(text, ":");
+    minutes = text->len == 0 ? 0 : take_digits(text, 2);
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+        return false;
+    *us += (ahead ? -1 : 1) * (hours * INT64_C(60) + minutes) * 60 * (int64_t)US_PER_SECOND;
+    return true;
+}
+
+bool message_parse_time(struct slice text, int64_t *us_since_1970)
+{
+    int64_t us;
+
+    if (text.ptr == NULL || !take_date(&text, &us))
+        return false;
+    if (text.len > 0 &&
+        (!take_char(&text, "Tt ") || !take_clock(&text, &us) || !take_offset(&text, &us)))
+        return false;
+    *us_since_1970 = us;
+    return text.len == 0;
 }

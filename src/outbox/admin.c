@@ -1,68 +1,72 @@
 #include "outbox/admin.h"
 
+#include "message/message.h"
+#include "outbox/admin_common.h"
 #include "outbox/sql_texts.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNTED_ROWS "10001"
+#define COUNTED_ROWS 10001 /* beyond, ids are taken for rows */
 
-/* ---- what both share ---- */
+/* ---- places ---- */
 
-/* The one who asks has misspelt the name, or connected to another database: tells what is here. */
-static int no_such_relay(PGconn *conn, const char *relay, struct err *err)
+static bool parse_id(const char *text, int64_t *id)
 {
-    struct err ignored;
-    PGresult *rows = command_query(
-        conn, "SELECT string_agg(quote_ident(name), ', ' ORDER BY name) FROM outbox.relay", 0, NULL,
-        &ignored);
+    size_t digits = strspn(text, "0123456789");
 
-    if (rows == NULL || PQgetisnull(rows, 0, 0))
-        err_set(err, ERR_CONFIG,
-                "there is no relay \"%s\" in database \"%s\": `outboxd migrate` makes it", relay,
-                PQdb(conn));
-    else
-        err_set(err, ERR_CONFIG, "there is no relay \"%s\" in database \"%s\", only: %s", relay,
-                PQdb(conn), PQgetvalue(rows, 0, 0));
-    PQclear(rows);
-    return -1;
+    if (digits == 0 || text[digits] != '\0')
+        return false;
+    errno = 0;
+    *id = strtoll(text, NULL, 10);
+    return errno == 0;
 }
 
-static int require_schema(PGconn *conn, struct err *err)
+bool admin_parse_place(const char *text, struct admin_place_text *out)
 {
-    PGresult *rows = command_query(
-        conn,
-        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = 'outbox' AND c.relname = 'lane')",
-        0, NULL, err);
-    bool there;
+    static const struct {
+        const char *word;
+        enum admin_place place;
+    } words[] = {{"beginning", PLACE_BEGINNING}, {"now", PLACE_NOW}, {"keep", PLACE_KEEP}};
 
-    if (rows == NULL)
-        return -1;
-    there = command_bool(rows, 0, 0);
-    PQclear(rows);
-    if (!there)
-        return err_set(err, ERR_CONFIG,
-                       "database \"%s\" has no outbox schema: run `outboxd migrate`", PQdb(conn));
-    return 0;
+    *out = (struct admin_place_text){0};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(text, words[i].word) == 0) {
+            out->place = words[i].place;
+            return true;
+        }
+    }
+    out->place = PLACE_ID;
+    if (parse_id(text, &out->id))
+        return true;
+    out->place = PLACE_TIME;
+    return message_parse_time(slice_of(text), &out->time_us);
 }
 
-/* The server only says what it does not permit: adds what would. */
-static int explain_grants(PGconn *conn, struct err *err)
+/* The place as a parameter of outbox.rebase: an id or a time in the form that Postgres takes. */
+static void put_place(const struct admin_place_text *p, const char *word, char *out, size_t size)
 {
-    struct err ignored;
-    struct err plain = *err;
-    PGresult *rows;
+    char time[MESSAGE_TIME_SIZE];
 
-    if (strcmp(command_sqlstate(), "42501") != 0)
-        return -1;
-    rows = command_query(conn, "SELECT quote_ident(current_user)", 0, NULL, &ignored);
-    if (rows != NULL)
-        (void)err_set(err, ERR_CONFIG, "%.500s: GRANT outbox_relay TO %.100s;", plain.text,
-                      PQgetvalue(rows, 0, 0));
-    PQclear(rows);
-    return -1;
+    if (p->place == PLACE_ID) {
+        (void)snprintf(out, size, "%" PRId64, p->id);
+    } else if (p->place == PLACE_TIME) {
+        (void)message_format_time(p->time_us, time);
+        (void)snprintf(out, size, "%s", time);
+    } else {
+        (void)snprintf(out, size, "%s", word);
+    }
+}
+
+static int unknown_place(const char *to, struct err *err)
+{
+    return err_set(err, ERR_USAGE,
+                   "rebase to \"beginning\", \"now\", an id or a time such as "
+                   "2026-01-31T12:00:00Z, not \"%.60s\"",
+                   to);
 }
 
 static void position_release(struct position *p)
@@ -71,59 +75,308 @@ static void position_release(struct position *p)
     str_release(&p->target);
 }
 
-/* ---- rebase ---- */
+/* ---- what a move would do ---- */
 
-static int move(PGconn *conn, const char *relay, const char *to, struct admin_rebase *out,
-                struct err *err)
+/* The plans must not depend on statistics; the deadline is for a server in distress, and generous:
+ * the day of a time is walked along its ids. */
+static const char look_sql[] =
+    "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; "
+    "SET statement_timeout = '60s'; SET lock_timeout = '2s'; "
+    "SET default_transaction_read_only = on";
+
+static int ask_stand(PGconn *conn, const char *relay, struct admin_rebase_look *out,
+                     struct err *err)
 {
-    const char *const params[] = {relay, to};
+    char limit[16];
+    const char *const params[] = {relay, limit};
     PGresult *rows;
 
-    if (command_exec(conn, "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL ROLE outbox_owner",
-                     err) != 0)
-        return strcmp(command_sqlstate(), "42501") != 0
-                   ? -1
-                   : err_set(err, ERR_CONFIG,
-                             "rebase needs the owner: connect as a superuser, or as a member of "
-                             "outbox_owner");
-    rows =
-        command_query(conn,
-                      "SELECT old_base, old_target, old_last_id, new_base, new_epoch, "
-                      "old_system_identifier <> new_system_identifier FROM outbox.rebase($1, $2)",
-                      2, params, err);
+    (void)snprintf(limit, sizeof limit, "%d", COUNTED_ROWS);
+    rows = command_query(conn, sql_query("rebase_look"), 2, params, err);
+    if (rows == NULL)
+        return err_wrap(err, "look at the position");
+    if (PQntuples(rows) == 0) {
+        PQclear(rows);
+        return admin_no_such_relay(conn, relay, err);
+    }
+    str_set(&out->was.base, PQgetvalue(rows, 0, 0));
+    str_set(&out->was.target, PQgetvalue(rows, 0, 1));
+    out->was.last_id = command_int(rows, 0, 2);
+    out->foreign_server = command_bool(rows, 0, 3);
+    out->ahead = command_bool(rows, 0, 4);
+    out->oldest_id = command_int(rows, 0, 5);
+    out->newest_id = command_int(rows, 0, 6);
+    out->unsent_id = command_int(rows, 0, 7);
+    PQclear(rows);
+    return 0;
+}
+
+/* The first event at `from_id` or behind it. */
+static int ask_first(PGconn *conn, int64_t from_id, struct admin_rebase_look *out, struct err *err)
+{
+    char id[24];
+    const char *const params[] = {id};
+    PGresult *rows;
+
+    (void)snprintf(id, sizeof id, "%" PRId64, from_id);
+    rows = command_query(conn,
+                         "SELECT id, to_char(created_at AT TIME ZONE 'UTC', "
+                         "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM outbox.event "
+                         "WHERE id >= $1::bigint ORDER BY id LIMIT 1",
+                         1, params, err);
+    if (rows == NULL)
+        return err_wrap(err, "look at the first event");
+    if (PQntuples(rows) == 1) {
+        out->first_id = command_int(rows, 0, 0);
+        (void)snprintf(out->first_time, sizeof out->first_time, "%s", PQgetvalue(rows, 0, 1));
+    }
+    PQclear(rows);
+    return 0;
+}
+
+static int beyond(const struct admin_rebase_look *look, const char *to, struct err *err)
+{
+    if (look->newest_id == 0)
+        return err_set(err, ERR_USAGE,
+                       "outbox.event is empty: there is nothing at %.40s; --to now publishes what "
+                       "comes",
+                       to);
+    return err_set(err, ERR_USAGE,
+                   "%.40s is behind the newest event, which has id %" PRId64
+                   "; --to now publishes only what comes",
+                   to, look->newest_id);
+}
+
+static int ask_first_since(PGconn *conn, const char *time, int64_t *id, struct err *err)
+{
+    PGresult *rows =
+        command_query(conn, "SELECT outbox.first_id_since($1::timestamptz)", 1, &time, err);
+
+    if (rows == NULL)
+        return err_wrap(err, "look for the first event of that time");
+    *id = PQgetisnull(rows, 0, 0) ? 0 : command_int(rows, 0, 0);
+    PQclear(rows);
+    return 0;
+}
+
+/* Which event will be the first one; with PLACE_NOW none that is there. */
+static int find_first(PGconn *conn, const struct admin_place_text *place, const char *to,
+                      struct admin_rebase_look *out, struct err *err)
+{
+    char time[MESSAGE_TIME_SIZE];
+    int64_t id = place->id;
+
+    if (place->place == PLACE_NOW || place->place == PLACE_KEEP)
+        return 0;
+    if (place->place == PLACE_TIME) {
+        (void)message_format_time(place->time_us, time);
+        if (ask_first_since(conn, time, &id, err) != 0)
+            return -1;
+        if (id == 0)
+            return beyond(out, to, err);
+    }
+    if (place->place == PLACE_ID && id > out->newest_id)
+        return beyond(out, to, err);
+    return ask_first(conn, id, out, err);
+}
+
+/* How many events have ids from `from` up to and without `to`. */
+static int count_between(PGconn *conn, int64_t from, int64_t to, int64_t *count, bool *estimated,
+                         struct err *err)
+{
+    char first[24];
+    char end[24];
+    char limit[16];
+    const char *const params[] = {first, end, limit};
+    PGresult *rows;
+
+    (void)snprintf(first, sizeof first, "%" PRId64, from);
+    (void)snprintf(end, sizeof end, "%" PRId64, to);
+    (void)snprintf(limit, sizeof limit, "%d", COUNTED_ROWS);
+    rows = command_query(conn,
+                         "SELECT count(*) FROM (SELECT FROM outbox.event WHERE id >= $1::bigint "
+                         "AND id < $2::bigint ORDER BY id LIMIT $3::bigint) AS e",
+                         3, params, err);
+    if (rows == NULL)
+        return err_wrap(err, "count events");
+    *count = command_int(rows, 0, 0);
+    *estimated = *count >= COUNTED_ROWS;
+    if (*estimated)
+        *count = to - from;
+    PQclear(rows);
+    return 0;
+}
+
+/* Before the first unsent event all counts as published, behind it as unsent. */
+static int count_effect(PGconn *conn, struct admin_rebase_look *out, struct err *err)
+{
+    int64_t end = out->newest_id + 1;
+    int64_t settled_to = out->unsent_id != 0 ? out->unsent_id : end;
+    int64_t first = out->first_id != 0 ? out->first_id : end;
+
+    if (out->newest_id == 0)
+        return 0;
+    if (out->foreign_server || out->ahead)
+        settled_to = end; /* nobody knows: all that is published may have been before */
+    if (first < settled_to &&
+        count_between(conn, first, settled_to, &out->repeated, &out->repeated_estimated, err) != 0)
+        return -1;
+    if (settled_to < first &&
+        count_between(conn, settled_to, first, &out->skipped, &out->skipped_estimated, err) != 0)
+        return -1;
+    return 0;
+}
+
+/* ---- the move ---- */
+
+/* Within the transaction: the lane as it is now. */
+static int ask_position(PGconn *conn, const char *relay, struct position *out, struct err *err)
+{
+    PGresult *rows = command_query(
+        conn, "SELECT base, target, last_id FROM outbox.lane WHERE relay = $1 AND id = 0", 1,
+        &relay, err);
+
+    if (rows == NULL)
+        return -1;
+    if (PQntuples(rows) == 1) {
+        str_set(&out->base, PQgetvalue(rows, 0, 0));
+        str_set(&out->target, PQgetvalue(rows, 0, 1));
+        out->last_id = command_int(rows, 0, 2);
+    }
+    PQclear(rows);
+    return 0;
+}
+
+static PGresult *call_rebase(PGconn *conn, const char *relay, const struct admin_place_text *place,
+                             const char *to, struct err *err)
+{
+    static const char *const calls[] = {
+        [PLACE_BEGINNING] = "outbox.rebase($1, $2::text)",
+        [PLACE_NOW] = "outbox.rebase($1, $2::text)",
+        [PLACE_ID] = "outbox.rebase($1, $2::bigint)",
+        [PLACE_TIME] = "outbox.rebase($1, $2::timestamptz)",
+        [PLACE_KEEP] = "outbox.rebase_keep($1)",
+    };
+    char at[64];
+    char sql[160];
+    const char *const params[] = {relay, at};
+
+    put_place(place, to, at, sizeof at);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT new_epoch, old_system_identifier <> new_system_identifier FROM %s",
+                   calls[place->place]);
+    return command_query(conn, sql, place->place == PLACE_KEEP ? 1 : 2, params, err);
+}
+
+static int begin_as_owner(PGconn *conn, struct err *err)
+{
+    return command_exec(
+        conn, "BEGIN READ WRITE; SET LOCAL lock_timeout = '10s'; SET LOCAL ROLE outbox_owner", err);
+}
+
+/* Whoever may not is told who may. */
+static int explain_grants(struct err *err)
+{
+    if (strcmp(command_sqlstate(), "42501") != 0)
+        return -1;
+    return err_problem(err, ERR_CONFIG, PROBLEM_GRANTS_MISSING,
+                       "rebase needs the owner: connect as a superuser, or as a member of "
+                       "outbox_owner");
+}
+
+static int move(PGconn *conn, const char *relay, const struct admin_place_text *place,
+                const char *to, struct admin_rebase *out, struct err *err)
+{
+    PGresult *rows;
+
+    if (begin_as_owner(conn, err) != 0)
+        return -1;
+    if (ask_position(conn, relay, &out->was, err) != 0)
+        return -1;
+    rows = call_rebase(conn, relay, place, to, err);
     if (rows == NULL && strcmp(command_sqlstate(), "P0002") == 0) {
         /* the transaction has failed and must end before the names can be asked for */
         if (command_exec(conn, "ROLLBACK", err) == 0)
-            (void)no_such_relay(conn, relay, err);
+            (void)admin_no_such_relay(conn, relay, err);
         return -1;
     }
     if (rows == NULL)
         return -1;
-    str_set(&out->was.base, PQgetvalue(rows, 0, 0));
-    str_set(&out->was.target, PQgetvalue(rows, 0, 1));
-    out->was.last_id = command_int(rows, 0, 2);
-    str_set(&out->base, PQgetvalue(rows, 0, 3));
-    out->epoch = command_int(rows, 0, 4);
-    out->server_changed = command_bool(rows, 0, 5);
+    out->epoch = command_int(rows, 0, 0);
+    out->server_changed = command_bool(rows, 0, 1);
     PQclear(rows);
+    if (ask_position(conn, relay, &out->is, err) != 0)
+        return -1;
     return command_exec(conn, "COMMIT", err);
+}
+
+/* Whether the position may stay is the server's to say: asked for, and taken back. */
+static int try_to_keep(PGconn *conn, const char *relay, struct err *err)
+{
+    static const struct admin_place_text keep = {.place = PLACE_KEEP};
+    PGresult *rows;
+
+    if (begin_as_owner(conn, err) != 0)
+        return -1;
+    rows = call_rebase(conn, relay, &keep, "keep", err);
+    if (rows == NULL)
+        return -1;
+    PQclear(rows);
+    return command_exec(conn, "ROLLBACK", err);
+}
+
+int admin_rebase_look(const struct command_server *server, const char *relay, const char *to,
+                      struct admin_rebase_look *out, struct err *err)
+{
+    struct admin_place_text place;
+    PGconn *conn;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    if (!admin_parse_place(to, &place))
+        return unknown_place(to, err);
+    conn = command_connect(server, err);
+    if (conn == NULL)
+        return -1;
+    rc = command_exec(conn, look_sql, err);
+    if (rc == 0)
+        rc = admin_require_version(conn, err);
+    if (rc == 0)
+        rc = ask_stand(conn, relay, out, err);
+    if (rc == 0)
+        rc = find_first(conn, &place, to, out, err);
+    if (rc == 0)
+        rc = place.place == PLACE_KEEP ? try_to_keep(conn, relay, err)
+                                       : count_effect(conn, out, err);
+    if (rc != 0)
+        rc = explain_grants(err);
+    PQfinish(conn);
+    return rc;
+}
+
+void admin_rebase_look_release(struct admin_rebase_look *out)
+{
+    position_release(&out->was);
 }
 
 int admin_rebase(const struct command_server *server, const char *relay, const char *to,
                  struct admin_rebase *out, struct err *err)
 {
+    struct admin_place_text place;
     PGconn *conn;
     int rc;
 
     memset(out, 0, sizeof *out);
-    if (strcmp(to, "beginning") != 0 && strcmp(to, "now") != 0)
-        return err_set(err, ERR_USAGE, "rebase to \"beginning\" or \"now\", not \"%s\"", to);
+    if (!admin_parse_place(to, &place))
+        return unknown_place(to, err);
     conn = command_connect(server, err);
     if (conn == NULL)
         return -1;
-    rc = require_schema(conn, err);
+    rc = admin_require_version(conn, err);
     if (rc == 0)
-        rc = move(conn, relay, to, out, err);
+        rc = move(conn, relay, &place, to, out, err);
+    if (rc != 0)
+        rc = explain_grants(err);
     PQfinish(conn);
     return rc;
 }
@@ -131,139 +384,5 @@ int admin_rebase(const struct command_server *server, const char *relay, const c
 void admin_rebase_release(struct admin_rebase *out)
 {
     position_release(&out->was);
-    str_release(&out->base);
-}
-
-/* ---- status ---- */
-
-/* One row's columns, taken one after the other in the order of the query. */
-struct cursor {
-    const PGresult *rows;
-    int column;
-};
-
-static const char *next_text(struct cursor *c)
-{
-    return PQgetvalue(c->rows, 0, c->column++);
-}
-
-static int64_t next_int(struct cursor *c)
-{
-    return command_int(c->rows, 0, c->column++);
-}
-
-static double next_seconds(struct cursor *c)
-{
-    return strtod(next_text(c), NULL);
-}
-
-static bool next_bool(struct cursor *c)
-{
-    return command_bool(c->rows, 0, c->column++);
-}
-
-static void take_trouble(struct cursor *c, struct admin_status *s)
-{
-    struct trouble *t = &s->trouble;
-
-    (void)snprintf(t->cause, sizeof t->cause, "%s", next_text(c));
-    (void)snprintf(t->text, sizeof t->text, "%s", next_text(c));
-    (void)snprintf(t->event_id, sizeof t->event_id, "%s", next_text(c));
-    t->row_id = next_int(c);
-    (void)snprintf(t->topic, sizeof t->topic, "%s", next_text(c));
-    s->trouble_s = next_seconds(c);
-    t->attempts = (uint32_t)next_int(c);
-    t->next_try_ms = (uint32_t)(next_seconds(c) * 1000.0);
-    t->halted = next_bool(c);
-}
-
-/* The columns of status_relay.sql. */
-static void take_relay(const PGresult *rows, struct admin_status *s)
-{
-    struct cursor c = {.rows = rows};
-
-    s->schema_version = (int)next_int(&c);
-    s->bells = (int)next_int(&c);
-    (void)snprintf(s->holder, sizeof s->holder, "%s", next_text(&c));
-    str_set(&s->instance, next_text(&c));
-    s->epoch = next_int(&c);
-    s->beat = next_int(&c);
-    s->renewed_s = next_seconds(&c);
-    s->ttl_ms = (int)next_int(&c);
-    s->bell = (int)next_int(&c);
-    s->foreign_server = next_bool(&c);
-    str_set(&s->position.base, next_text(&c));
-    str_set(&s->position.target, next_text(&c));
-    s->position.last_id = next_int(&c);
-    s->stored_s = next_seconds(&c);
-    s->lanes = (int)next_int(&c);
-    take_trouble(&c, s);
-    s->leading =
-        s->holder[0] != '\0' && s->renewed_s >= 0 && s->renewed_s * 1000.0 < (double)s->ttl_ms;
-}
-
-static int ask_relay(PGconn *conn, const char *relay, struct admin_status *out, struct err *err)
-{
-    PGresult *rows = command_query(conn, sql_query("status_relay"), 1, &relay, err);
-    bool found;
-
-    if (rows == NULL)
-        return -1;
-    found = PQntuples(rows) > 0;
-    if (found)
-        take_relay(rows, out);
-    PQclear(rows);
-    return found ? 0 : no_such_relay(conn, relay, err);
-}
-
-static int ask_unsent(PGconn *conn, const char *relay, struct admin_status *out, struct err *err)
-{
-    const char *const params[] = {relay, COUNTED_ROWS};
-    PGresult *rows = command_query(conn, sql_query("status_unsent"), 2, params, err);
-    struct cursor c = {.rows = rows};
-
-    if (rows == NULL)
-        return err_wrap(err, "count unsent events");
-    out->unsent_events = next_int(&c);
-    out->unsent_estimated = next_bool(&c);
-    out->oldest_unsent_s = next_seconds(&c);
-    PQclear(rows);
-    return 0;
-}
-
-/* The plans must not depend on statistics: see the design of the reader. The deadline is for a
- * server in distress. */
-static const char session_sql[] =
-    "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; "
-    "SET statement_timeout = '10s'; SET lock_timeout = '2s'; "
-    "SET default_transaction_read_only = on";
-
-int admin_status(const struct command_server *server, const char *relay, struct admin_status *out,
-                 struct err *err)
-{
-    PGconn *conn;
-    int rc;
-
-    memset(out, 0, sizeof *out);
-    conn = command_connect(server, err);
-    if (conn == NULL)
-        return -1;
-    out->server_version = PQserverVersion(conn);
-    rc = command_exec(conn, session_sql, err);
-    if (rc == 0)
-        rc = require_schema(conn, err);
-    if (rc == 0)
-        rc = ask_relay(conn, relay, out, err);
-    if (rc == 0)
-        rc = ask_unsent(conn, relay, out, err);
-    if (rc != 0)
-        rc = explain_grants(conn, err);
-    PQfinish(conn);
-    return rc;
-}
-
-void admin_status_release(struct admin_status *out)
-{
-    str_release(&out->instance);
-    position_release(&out->position);
+    position_release(&out->is);
 }

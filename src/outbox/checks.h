@@ -1,5 +1,5 @@
-/* What must be right before the relay reads: server, schema, grants, and the stored position. Each
- * fault has a text of its own that ends with the way out. */
+/* What must be right before the relay reads: server, schema, grants, and the stored position;
+ * judged by verdict.c. */
 #ifndef OUTBOXD_OUTBOX_CHECKS_H
 #define OUTBOXD_OUTBOX_CHECKS_H
 

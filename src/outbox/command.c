@@ -1,6 +1,7 @@
 #include "outbox/command.h"
 
 #include "outbox/connect.h"
+#include "outbox/sqlstate.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -21,36 +22,6 @@ static void drop_notice(void *arg, const char *message)
 {
     (void)arg;
     (void)message;
-}
-
-/* What an error of the server means for whoever waits for the command. Two characters are a class
- * of SQLSTATEs. */
-static enum err_kind kind_of(const char *sqlstate)
-{
-    static const struct {
-        const char *state;
-        enum err_kind kind;
-    } table[] = {
-        {"08", ERR_UNAVAILABLE},    /* connection */
-        {"28", ERR_CONFIG},         /* password, pg_hba.conf, no such role */
-        {"3D", ERR_CONFIG},         /* no such database */
-        {"3F", ERR_CONFIG},         /* no such schema */
-        {"42", ERR_CONFIG},         /* privileges, objects that are missing or in the way */
-        {"2B", ERR_CONFIG},         /* something of the user's depends on what is to be dropped */
-        {"22", ERR_CONFIG},         /* a value that we were given is wrong */
-        {"P0002", ERR_CONFIG},      /* no such relay */
-        {"25006", ERR_UNAVAILABLE}, /* read-only: a standby */
-        {"40", ERR_TEMPFAIL},       /* deadlock, serialisation */
-        {"55P03", ERR_TEMPFAIL},    /* lock_timeout */
-        {"57014", ERR_TEMPFAIL},    /* statement_timeout, cancelled */
-        {"57P", ERR_UNAVAILABLE},   /* shutting down, starting */
-        {"53", ERR_UNAVAILABLE},    /* too many connections, disk full */
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (strncmp(sqlstate, table[i].state, strlen(table[i].state)) == 0)
-            return table[i].kind;
-    return ERR_SOFTWARE;
 }
 
 /* ---- connecting ---- */
@@ -86,12 +57,12 @@ static int drive_connect(PGconn *conn, struct err *err)
         connect_explain(conn, err);
         return err_wrap(err, "connect to Postgres");
     default: /* libpq's enum, of which the rest are ways of waiting */
-        return err_set(err, ERR_UNAVAILABLE, "connect to Postgres: %s does not answer",
-                       PQhost(conn));
+        return err_problem(err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE,
+                           "connect to Postgres: %s does not answer", PQhost(conn));
     }
     if (PQserverVersion(conn) < OLDEST_SERVER)
-        return err_set(err, ERR_CONFIG, "PostgreSQL 13 or later is needed, this server is %s",
-                       PQparameterStatus(conn, "server_version"));
+        return err_problem(err, ERR_CONFIG, PROBLEM_DATABASE_TOO_OLD, "the server is PostgreSQL %s",
+                           PQparameterStatus(conn, "server_version"));
     return 0;
 }
 
@@ -109,7 +80,8 @@ static PGconn *connect_to(const struct command_server *server, const char *attrs
     PGconn *conn = PQconnectStartParams(keys, values, 1);
 
     if (conn == NULL) {
-        err_set(err, ERR_SOFTWARE, "connect to Postgres: out of memory");
+        err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                    "connect to Postgres: out of memory");
         return NULL;
     }
     if (drive_connect(conn, err) != 0) {
@@ -131,12 +103,23 @@ PGconn *command_connect(const struct command_server *server, struct err *err)
     if (server->url != NULL && connect_check_url(server->url, err) != 0)
         return NULL;
     conn = connect_to(server, environment != NULL ? environment : "read-write", err);
-    if (conn == NULL && environment == NULL && strstr(err->text, CONNECT_NO_PRIMARY) != NULL)
+    if (conn == NULL && environment == NULL && err->problem == PROBLEM_DATABASE_STANDBY)
         conn = connect_to(server, "any", err);
     return conn;
 }
 
 /* ---- statements ---- */
+
+static int connection_lost(PGconn *conn, struct err *err)
+{
+    struct str line = {0};
+
+    connect_one_line(PQerrorMessage(conn), &line);
+    (void)err_problem(err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE, "connection lost: %s",
+                      str_text(&line));
+    str_release(&line);
+    return -1;
+}
 
 static int statement_failed(PGconn *conn, const PGresult *res, struct err *err)
 {
@@ -147,10 +130,11 @@ static int statement_failed(PGconn *conn, const PGresult *res, struct err *err)
 
     (void)snprintf(last_sqlstate, sizeof last_sqlstate, "%s", state == NULL ? "" : state);
     if (state == NULL || text == NULL)
-        return err_set(err, ERR_UNAVAILABLE, "connection lost: %s", PQerrorMessage(conn));
-    return err_set(err, kind_of(state), "%s%s%s%s%s", text, detail != NULL ? ": " : "",
-                   detail != NULL ? detail : "", hint != NULL ? "; " : "",
-                   hint != NULL ? hint : "");
+        return connection_lost(conn, err);
+    (void)err_set(err, ERR_SOFTWARE, "%s%s%s%s%s", text, detail != NULL ? ": " : "",
+                  detail != NULL ? detail : "", hint != NULL ? "; " : "", hint != NULL ? hint : "");
+    sqlstate_judge(state, err);
+    return -1;
 }
 
 int command_exec(PGconn *conn, const char *sql, struct err *err)
@@ -178,6 +162,18 @@ PGresult *command_query(PGconn *conn, const char *sql, int nparams, const char *
     statement_failed(conn, res, err);
     PQclear(res);
     return NULL;
+}
+
+int command_copy_out(PGconn *conn, const char *sql, struct err *err)
+{
+    PGresult *res = PQexec(conn, sql);
+    int rc = 0;
+
+    last_sqlstate[0] = '\0';
+    if (PQresultStatus(res) != PGRES_COPY_OUT)
+        rc = statement_failed(conn, res, err);
+    PQclear(res);
+    return rc;
 }
 
 int64_t command_int(const PGresult *rows, int row, int column)

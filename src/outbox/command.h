@@ -1,8 +1,8 @@
 /* A synchronous session with Postgres, for the commands (migrate, rebase, status). The relay has
  * session.h instead.
  *
- * Every function that fails fills the err: text and way out from the server's own message and hint,
- * kind from its SQLSTATE. Passwords never get into a text. */
+ * Every function that fails fills the err: the text from the server's own message and hint, kind
+ * and problem from its SQLSTATE. Passwords never get into a text. */
 #ifndef OUTBOXD_OUTBOX_COMMAND_H
 #define OUTBOXD_OUTBOX_COMMAND_H
 
@@ -37,6 +37,9 @@ NODISCARD int command_exec(PGconn *conn, const char *sql, struct err *err);
  * caller; NULL when it fails. */
 PGresult *command_query(PGconn *conn, const char *sql, int nparams, const char *const *params,
                         struct err *err);
+
+/* Starts a COPY ... TO STDOUT, whose data the caller takes by PQgetCopyData. */
+NODISCARD int command_copy_out(PGconn *conn, const char *sql, struct err *err);
 
 /* Values of a row's column: an integer (0 for NULL), a boolean ("t"). */
 int64_t command_int(const PGresult *rows, int row, int column);

@@ -28,10 +28,10 @@ int connect_check_url(const char *url, struct err *err)
 
     if (parsed == NULL && url[0] != '\0')
         /* libpq's text would show the string, and with it the password */
-        return err_set(err, ERR_CONFIG,
-                       "the connection string (postgres.url, or --url) cannot be understood: "
-                       "write %s, or key=value pairs",
-                       URL_FORM);
+        return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+                           "the connection string (postgres.url, or --url) cannot be understood: "
+                           "write %s, or key=value pairs",
+                           URL_FORM);
     PQconninfoFree(parsed);
     return 0;
 }
@@ -133,7 +133,7 @@ static const char *find_mistake(struct str *cause)
     return NULL;
 }
 
-enum err_kind connect_cause(PGconn *conn, struct str *cause, const char **way_out)
+void connect_cause(PGconn *conn, struct str *cause, struct err *judged, const char **way_out)
 {
     static const struct {
         const char *sqlstate;
@@ -152,34 +152,39 @@ enum err_kind connect_cause(PGconn *conn, struct str *cause, const char **way_ou
     if (cause->len == 0)
         str_puts(cause, "the server closed the connection");
     find_sqlstate(cause->data, sqlstate);
-    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
-        if (strcmp(sqlstate, refusals[i].sqlstate) == 0) {
+    (void)err_problem(judged, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE, "%s", cause->data);
+    if (strncmp(sqlstate, "53", 2) == 0) /* too many connections, no memory */
+        judged->problem = PROBLEM_DATABASE_FULL;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        if (strcmp(sqlstate, refusals[i].sqlstate) == 0)
             *way_out = refusals[i].way_out;
-            return ERR_CONFIG;
-        }
-    }
-    if (sqlstate[0] == '\0' && PQconnectionNeedsPassword(conn)) {
+    if (sqlstate[0] == '\0' && PQconnectionNeedsPassword(conn))
         *way_out = "the server asks for a password: set postgres.password_file, or ~/.pgpass";
-        return ERR_CONFIG;
+    if (*way_out != NULL) {
+        judged->kind = ERR_CONFIG;
+        judged->problem = PROBLEM_DATABASE_REFUSED;
+        return;
     }
     *way_out = find_mistake(cause);
-    if (*way_out != NULL)
-        return ERR_CONFIG;
+    if (*way_out != NULL) {
+        judged->kind = ERR_CONFIG;
+        judged->problem = PROBLEM_CONFIGURATION;
+        return;
+    }
     /* libpq's own words for a host that target_session_attrs does not take; never translated
      * without setlocale */
     if (strstr(cause->data, "session is read-only") != NULL ||
         strstr(cause->data, "hot standby mode") != NULL)
-        *way_out = CONNECT_NO_PRIMARY;
-    return ERR_UNAVAILABLE;
+        judged->problem = PROBLEM_DATABASE_STANDBY;
 }
 
 void connect_explain(PGconn *conn, struct err *err)
 {
     struct str cause = {0};
     const char *way_out;
-    enum err_kind kind = connect_cause(conn, &cause, &way_out);
 
-    (void)err_set(err, kind, "%s%s%s", cause.data, way_out != NULL ? ": " : "",
-                  way_out != NULL ? way_out : "");
+    connect_cause(conn, &cause, err, &way_out);
+    (void)err_problem(err, err->kind, err->problem, "%s%s%s", cause.data,
+                      way_out != NULL ? ": " : "", way_out != NULL ? way_out : "");
     str_release(&cause);
 }

@@ -14,13 +14,10 @@ NODISCARD int connect_check_url(const char *url, struct err *err);
  * no sense. */
 PGconn *connect_start(const struct session_params *params, struct err *err);
 
-/* The way out of connect_cause when servers answer, but none that takes writes. */
-#define CONNECT_NO_PRIMARY "waiting for a primary; postgres.url may name several hosts"
-
-/* Why the connection failed: the cause as one line, and what mends it, NULL when only the cause
- * tells. Returns ERR_CONFIG when the server refused us as we are; else ERR_UNAVAILABLE: waiting may
- * help. */
-enum err_kind connect_cause(PGconn *conn, struct str *cause, const char **way_out);
+/* Why the connection failed: the cause as one line; kind and problem in `judged`: ERR_CONFIG when
+ * the server refused us as we are, or the connection string makes no sense, else ERR_UNAVAILABLE:
+ * waiting may help; and what mends it, NULL when only the problem's advice is known. */
+void connect_cause(PGconn *conn, struct str *cause, struct err *judged, const char **way_out);
 
 /* The same as one text. */
 void connect_explain(PGconn *conn, struct err *err);

@@ -35,11 +35,12 @@ struct days {
     bool cut_short; /* this look: the later days are left for the next one, which comes soon */
     bool once_more; /* the look before was cut short, and nobody has been told */
     /* What this look has found wrong: */
-    struct str partition; /* the first day without one; "": only the statement failed */
-    int missing;          /* such days */
-    struct str reason;    /* the first */
-    struct str found;     /* all of it; "": every day has its partition */
-    struct str told;      /* what was found when the log was last told */
+    struct str partition;   /* the first day without one; "": only the statement failed */
+    int missing;            /* such days */
+    struct str reason;      /* the first */
+    struct str found;       /* all of it; "": every day has its partition */
+    struct str told;        /* what was found when the log was last told */
+    uint64_t told_since_ms; /* since when it is not "" */
 };
 
 /* What to do about the outcomes of outbox.make_day, and about the likely SQLSTATEs. */
@@ -87,7 +88,8 @@ static void tell(struct days *d)
     if (strcmp(str_text(&d->found), str_text(&d->told)) == 0)
         return;
     if (d->found.len == 0)
-        log_info("every day ahead has its partition again", LOG_I("days", AHEAD));
+        log_info("every day ahead has its partition again", LOG_I("days", AHEAD),
+                 LOG_I("for_s", (d->params.now_ms() - d->told_since_ms) / 1000));
     else if (d->missing == 0)
         log_warn("the partitions of the days ahead cannot be looked after: rows of a day without "
                  "one go to the default partition",
@@ -98,6 +100,8 @@ static void tell(struct days *d)
                  LOG_S("partition", str_text(&d->partition)), LOG_I("days", d->missing),
                  LOG_S("reason", str_text(&d->reason)),
                  LOG_S("remedy", remedy_of(str_text(&d->reason))));
+    if (d->told.len == 0)
+        d->told_since_ms = d->params.now_ms();
     str_copy(&d->told, &d->found);
 }
 

@@ -14,12 +14,13 @@ struct session;
 
 struct days_params {
     struct event_base *base;
-    struct session *session; /* shared with the lease */
-    uint32_t lease_ttl_ms;   /* no statement takes more than a quarter of it */
-    uint32_t timeout_ms;     /* of the session's queries; no more than a half of it */
-    uint32_t first_ms;       /* from days_start to the first look, and to a second one if need be */
-    uint32_t every_ms;       /* from one look to the next */
-    uint32_t retry_ms;       /* after one that met an error or a busy table twice */
+    struct session *session;  /* shared with the lease */
+    uint64_t (*now_ms)(void); /* monotonic: how long a trouble has lasted */
+    uint32_t lease_ttl_ms;    /* no statement takes more than a quarter of it */
+    uint32_t timeout_ms;      /* of the session's queries; no more than a half of it */
+    uint32_t first_ms; /* from days_start to the first look, and to a second one if need be */
+    uint32_t every_ms; /* from one look to the next */
+    uint32_t retry_ms; /* after one that met an error or a busy table twice */
 };
 
 struct days *days_new(const struct days_params *params);

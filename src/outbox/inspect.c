@@ -20,8 +20,6 @@
 #define CLOCK_TOLERANCE_US 2000000
 #define LONG_TRANSACTION_S "3600"
 
-#define MIGRATE "`outboxd migrate`, as their owner"
-
 struct inspection {
     PGconn *conn;
     const char *relay;
@@ -66,6 +64,12 @@ static void tell(const struct inspection *in, enum finding finding, const char *
     str_release(&way_out);
 }
 
+static void tell_failed(const struct inspection *in, const struct err *err)
+{
+    report_problem(in->report, FINDING_WRONG, err->problem, NULL,
+                   "a question to Postgres failed: %s", err->text);
+}
+
 /* NULL when it failed, which is a line then. */
 static PGresult *ask(const struct inspection *in, const char *sql, const char *param)
 {
@@ -76,7 +80,7 @@ static PGresult *ask(const struct inspection *in, const char *sql, const char *p
         return NULL; /* the question before has told it */
     rows = command_query(in->conn, sql, param != NULL ? 1 : 0, &param, &err);
     if (rows == NULL)
-        report_line(in->report, FINDING_WRONG, NULL, "a question to Postgres failed: %s", err.text);
+        tell_failed(in, &err);
     return rows;
 }
 
@@ -101,11 +105,13 @@ static PGresult *ask_as_relay(const struct inspection *in, const char *query, co
 static void tell_refused(const struct inspection *in)
 {
     struct str cause = {0};
+    struct err judged;
     const char *way_out;
 
-    if (connect_cause(in->conn, &cause, &way_out) != ERR_CONFIG && way_out == NULL)
+    connect_cause(in->conn, &cause, &judged, &way_out);
+    if (judged.problem == PROBLEM_DATABASE_UNREACHABLE)
         way_out = "start the server, or correct host and port in postgres.url";
-    in->report->line(in->report->ctx, FINDING_WRONG, cause.data, way_out);
+    report_problem(in->report, FINDING_WRONG, judged.problem, way_out, "%s", cause.data);
     str_release(&cause);
 }
 
@@ -121,7 +127,7 @@ static bool open_connection(struct inspection *in, const struct command_server *
 
     in->conn = connect_start(&params, &err);
     if (in->conn == NULL) {
-        report_line(in->report, FINDING_WRONG, NULL, "%s", err.text);
+        report_problem(in->report, FINDING_WRONG, err.problem, NULL, "%s", err.text);
         return false;
     }
     switch (command_wait_open(in->conn)) {
@@ -132,9 +138,10 @@ static bool open_connection(struct inspection *in, const struct command_server *
         tell_refused(in);
         return false;
     default: /* libpq's enum, of which the rest are ways of waiting */
-        report_line(in->report, FINDING_WRONG,
-                    "correct host and port in postgres.url, or let the connection through",
-                    "Postgres on %s port %s does not answer", PQhost(in->conn), PQport(in->conn));
+        report_problem(in->report, FINDING_WRONG, PROBLEM_DATABASE_UNREACHABLE,
+                       "correct host and port in postgres.url, or let the connection through",
+                       "Postgres on %s port %s does not answer", PQhost(in->conn),
+                       PQport(in->conn));
         return false;
     }
 }
@@ -153,13 +160,13 @@ static bool begin(struct inspection *in)
     report_line(in->report, FINDING_OK, NULL, "connected to database %s on %s port %s as %s",
                 PQdb(in->conn), PQhost(in->conn), PQport(in->conn), PQuser(in->conn));
     if (PQserverVersion(in->conn) < OLDEST_SERVER) {
-        report_line(in->report, FINDING_WRONG, "upgrade the server",
-                    "PostgreSQL %s: outboxd needs 13 or later", version);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_DATABASE_TOO_OLD, NULL,
+                       "PostgreSQL %s: outboxd needs 13 or later", version);
         return false;
     }
     report_line(in->report, FINDING_OK, NULL, "PostgreSQL %s", version);
     if (command_exec(in->conn, session_sql, &err) != 0) {
-        report_line(in->report, FINDING_WRONG, NULL, "a question to Postgres failed: %s", err.text);
+        tell_failed(in, &err);
         return false;
     }
     in->server = ask_as_relay(in, "check_server", NULL);
@@ -175,9 +182,8 @@ static bool begin(struct inspection *in)
 static void inspect_recovery(const struct inspection *in)
 {
     if (is_true(in->server, "in_recovery"))
-        report_line(in->report, FINDING_WRONG,
-                    "name the primary in postgres.url, or all hosts of the cluster",
-                    "the server is in recovery (a standby): the relay needs a primary");
+        report_problem(in->report, FINDING_WRONG, PROBLEM_DATABASE_STANDBY, NULL,
+                       "the server is in recovery (a standby): the relay needs a primary");
     else
         report_line(in->report, FINDING_OK, NULL, "the server is a primary");
 }
@@ -244,6 +250,7 @@ static void inspect_transactions(const struct inspection *in)
                    "%s: what it wrote waits for its end, and vacuum keeps the relay's old rows, "
                    "which makes every poll slower",
                    PQgetvalue(rows, i, 0));
+        str_puts(&what, " (long_transaction)");
         tell(in, FINDING_WARN, what.data, "let it end, or %s", PQgetvalue(rows, i, 1));
     }
     if (!is_true(in->facts, "sees_all"))
@@ -261,8 +268,8 @@ static bool inspect_tables(const struct inspection *in)
 {
     if (is_true(in->server, "has_tables"))
         return true;
-    report_line(in->report, FINDING_WRONG, MIGRATE, "database \"%s\" has no outbox tables",
-                get(in->server, "database"));
+    report_problem(in->report, FINDING_WRONG, PROBLEM_SCHEMA_MISSING, NULL,
+                   "database \"%s\" has no outbox tables", get(in->server, "database"));
     return false;
 }
 
@@ -320,14 +327,14 @@ static void inspect_order(const struct inspection *in)
     const char *sequence = get(in->server, "sequence");
 
     if (is_true(in->server, "row_security"))
-        tell(in, FINDING_WRONG, "row level security can hide events from the relay",
+        tell(in, FINDING_WRONG, "row level security can hide events from the relay (row_security)",
              "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY; or ALTER ROLE %s BYPASSRLS;",
              in->role);
     else
         report_line(in->report, FINDING_OK, NULL, "row level security hides no events");
     if (sequence[0] != '\0')
-        report_line(
-            in->report, FINDING_WRONG, sequence,
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_SEQUENCE_CACHES, sequence,
             "the sequence of outbox.event.id caches numbers, so ids do not follow the order "
             "of inserts");
     else
@@ -353,11 +360,12 @@ static void inspect_days(const struct inspection *in)
                     "outbox.event has no default partition: an insert on a day without a partition "
                     "fails");
     else if (net_bytes > 0)
-        report_line(in->report, FINDING_WARN,
-                    "keep a relay running: it makes the days ahead, so that no more come",
-                    "the default partition holds rows (%" PRId64 " kB) of days that had no "
-                    "partition: they are published as all others, but are not dropped with a day",
-                    net_bytes / 1024);
+        report_problem(
+            in->report, FINDING_WARN, PROBLEM_DEFAULT_PARTITION,
+            "keep a relay running: it makes the days ahead, so that no more come",
+            "the default partition holds rows (%" PRId64 " kB) of days that had no "
+            "partition: they are published as all others, but are not dropped with a day",
+            net_bytes / 1024);
 }
 
 static bool inspect_grants(const struct inspection *in)
@@ -371,12 +379,12 @@ static bool inspect_grants(const struct inspection *in)
         return true;
     }
     if (!is_true(in->server, "has_usage")) {
-        str_printf(&what, "role %s may not use the schema outbox", in->role);
+        str_printf(&what, "role %s may not use the schema outbox (grants_missing)", in->role);
         tell(in, FINDING_WRONG, what.data,
              "GRANT outbox_relay TO %s; or one by one: GRANT USAGE ON SCHEMA outbox TO %s; %s",
              in->role, in->role, grants);
     } else {
-        str_printf(&what, "role %s lacks privileges", in->role);
+        str_printf(&what, "role %s lacks privileges (grants_missing)", in->role);
         tell(in, FINDING_WRONG, what.data, "GRANT outbox_relay TO %s; or one by one: %s", in->role,
              grants);
     }
@@ -391,32 +399,32 @@ static void inspect_version(const struct inspection *in, const PGresult *row)
     int version = number(row, "version");
 
     if (version < migrate_required_version())
-        report_line(in->report, FINDING_WRONG, MIGRATE,
-                    "the outbox schema has version %d, this outboxd needs %d", version,
-                    migrate_required_version());
+        report_problem(in->report, FINDING_WRONG, PROBLEM_SCHEMA_OLDER, NULL,
+                       "the outbox schema has version %d, this outboxd needs %d", version,
+                       migrate_required_version());
     else if (version > migrate_newest_version())
-        report_line(in->report, FINDING_WRONG, "use a newer outboxd",
-                    "the outbox schema has version %d, this outboxd knows %d at most", version,
-                    migrate_newest_version());
+        report_problem(in->report, FINDING_WRONG, PROBLEM_SCHEMA_NEWER, NULL,
+                       "the outbox schema has version %d, this outboxd knows %d at most", version,
+                       migrate_newest_version());
     else
         report_line(in->report, FINDING_OK, NULL, "the outbox schema has version %d", version);
 }
 
 static void inspect_position(const struct inspection *in, const PGresult *row)
 {
-    const char *const way_out = "decide with `outboxd rebase --to now|beginning`";
     const char *server_id = get(in->server, "system_identifier");
     int bells = number(in->server, "bells");
     int bell = number(row, "bell");
 
     if (strcmp(get(row, "system_identifier"), server_id) != 0)
-        report_line(in->report, FINDING_WRONG, way_out,
-                    "the position of relay \"%s\" belongs to another server (system_identifier %s, "
-                    "this one is %s): this one was made by dump and restore",
-                    in->relay, get(row, "system_identifier"), server_id);
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_FOREIGN_DATABASE, NULL,
+            "the position of relay \"%s\" belongs to another server (system_identifier %s, "
+            "this one is %s): this one was made by dump and restore",
+            in->relay, get(row, "system_identifier"), server_id);
     else if (is_true(row, "ahead"))
-        report_line(
-            in->report, FINDING_WRONG, way_out,
+        report_problem(
+            in->report, FINDING_WRONG, PROBLEM_POSITION_AHEAD, NULL,
             "the position of relay \"%s\" is ahead of the server (transaction %s, the server "
             "is at %s): it was set back to an older state",
             in->relay, get(row, "stored_xmax"), get(row, "server_xmax"));
@@ -439,8 +447,8 @@ static void inspect_relay(const struct inspection *in)
     if (is_true(row, "has_row"))
         inspect_position(in, row);
     else
-        report_line(in->report, FINDING_WRONG, "`outboxd migrate` makes it, or correct relay.name",
-                    "there is no relay \"%s\" in outbox.relay", in->relay);
+        report_problem(in->report, FINDING_WRONG, PROBLEM_RELAY_MISSING, NULL,
+                       "there is no relay \"%s\" in outbox.relay", in->relay);
     PQclear(row);
 }
 

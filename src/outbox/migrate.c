@@ -13,7 +13,8 @@
  * (lock_timeout) is rolled back and tried again until the waiting time is over. Whatever else fails
  * is rolled back too, and earlier steps stay: run it again. */
 
-#define REQUIRED_VERSION 1
+#define BASE_VERSION     1 /* makes the tables: going back before it drops every event */
+#define REQUIRED_VERSION 4
 #define DOORBELL_VERSION 2
 #define LOCK_SQL         "(1868722040, -1)" /* beside the doorbells' keys, which count from 0 */
 #define DDL_WAIT_MS      200                /* how long writers may queue up behind us */
@@ -96,8 +97,8 @@ static void explain(struct err *err)
     struct err plain = *err;
 
     if (strcmp(command_sqlstate(), "42501") == 0 && strstr(plain.text, "superuser") == NULL)
-        err_set(err, ERR_CONFIG, "%.600s; connect as a superuser, or as a member of outbox_owner",
-                plain.text);
+        err_problem(err, ERR_CONFIG, PROBLEM_GRANTS_MISSING,
+                    "%.600s; connect as a superuser, or as a member of outbox_owner", plain.text);
 }
 
 /* One try: 0 done, 1 the table was busy, -1 failed. In the last two cases nothing has changed. */
@@ -179,10 +180,9 @@ static int refuse_newer(struct migrate *m, struct err *err)
             err) != 0)
         return -1;
     if (newest > migrate_newest_version())
-        return err_set(err, ERR_CONFIG,
-                       "the database has schema version %d, this outboxd knows %d: use a newer "
-                       "outboxd",
-                       (int)newest, migrate_newest_version());
+        return err_problem(err, ERR_CONFIG, PROBLEM_SCHEMA_NEWER,
+                           "the database has schema version %d, this outboxd knows %d", (int)newest,
+                           migrate_newest_version());
     return 0;
 }
 
@@ -215,7 +215,7 @@ static int apply_one(struct migrate *m, const void *arg, struct err *err)
     }
     if (command_exec(m->conn, migration->up, err) != 0)
         return err_wrap(err, "migration %04d %s", migration->version, migration->name);
-    if (migration->version == REQUIRED_VERSION)
+    if (migration->version == BASE_VERSION)
         m->table_is_new = true;
     say(m, "%04d %s: applied", migration->version, migration->name);
     return 0;
@@ -229,7 +229,7 @@ static int refuse_to_drop(struct migrate *m, const void *arg, struct err *err)
     (void)arg;
     if (m->p->drop_events)
         return 0;
-    if (is_applied(m, REQUIRED_VERSION, &applied, err) != 0)
+    if (is_applied(m, BASE_VERSION, &applied, err) != 0)
         return -1;
     if (applied && ask(m, "SELECT EXISTS (SELECT FROM outbox.event)", NULL, &events, err) != 0)
         return -1;
@@ -249,7 +249,7 @@ static int take_back_one(struct migrate *m, const void *arg, struct err *err)
         return -1;
     if (!applied)
         return 0;
-    if (migration->version == REQUIRED_VERSION && refuse_to_drop(m, NULL, err) != 0)
+    if (migration->version == BASE_VERSION && refuse_to_drop(m, NULL, err) != 0)
         return -1;
     if (command_exec(m->conn, migration->down, err) != 0)
         return err_wrap(err, "take back %04d %s", migration->version, migration->name);
@@ -380,7 +380,7 @@ int migrate_down(const struct migrate_params *p, int version, struct err *err)
                        migrate_newest_version());
     if (open_session(&m, p, err) != 0)
         return -1;
-    if (version < REQUIRED_VERSION) /* before anything is taken back, and again with the table */
+    if (version < BASE_VERSION) /* before anything is taken back, and again with the table */
         rc = step(&m, refuse_to_drop, NULL, err);
     for (size_t i = sql_migration_count; rc == 0 && i-- > 0;)
         if (sql_migrations[i].version > version)

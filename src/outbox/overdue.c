@@ -81,10 +81,10 @@ void overdue_inspect(const struct command_server *server, int64_t keep_ms,
     else if (overdue.count == 0)
         report_line(report, FINDING_OK, NULL, "no day is kept beyond retention.keep");
     else
-        report_line(report, FINDING_WARN,
-                    "SELECT * FROM outbox.overdue_days(...); tells all; start the relay that is "
-                    "behind, or delete its row in outbox.relay; end the transactions in the way",
-                    "%zu partition%s should be gone by retention.keep; %s: %s", overdue.count,
-                    overdue.count > 1 ? "s" : "", overdue.days[0].partition,
-                    overdue.days[0].reason);
+        report_problem(report, FINDING_WARN, PROBLEM_RETENTION_STUCK,
+                       "SELECT * FROM outbox.overdue_days(...); tells all; start the relay that is "
+                       "behind, or delete its row in outbox.relay; end the transactions in the way",
+                       "%zu partition%s should be gone by retention.keep; %s: %s", overdue.count,
+                       overdue.count > 1 ? "s" : "", overdue.days[0].partition,
+                       overdue.days[0].reason);
 }

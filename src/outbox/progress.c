@@ -16,6 +16,7 @@
 enum look {
     LOOK_FREE,
     LOOK_SAME_INSTANCE,
+    LOOK_PAUSED,
     LOOK_EPOCH,
     LOOK_BEAT,
     LOOK_BELL,
@@ -38,8 +39,8 @@ struct progress {
 
     bool look_came;
     struct lease_view view; /* owns the position's strings */
-    bool renewed;
-    bool stored;
+    enum lease_answer renewed;
+    enum lease_answer stored;
 
     bool telling; /* a tell is out; the newest of those that came meanwhile follows it */
     bool tell_again;
@@ -75,12 +76,15 @@ static void ask(struct progress *p, const char *name, const char *const *values,
     session_query(p->params.control, &q);
 }
 
-static bool changed_a_row(PGresult *result)
+/* Of renew.sql and store.sql: no row when the lease is not ours, else whether it is paused. */
+static enum lease_answer answer_of(PGresult *result)
 {
-    bool changed = strcmp(PQcmdTuples(result), "1") == 0;
+    enum lease_answer answer = LEASE_LOST;
 
+    if (PQntuples(result) == 1)
+        answer = PQgetvalue(result, 0, 0)[0] == 't' ? LEASE_PAUSED : LEASE_OURS;
     PQclear(result);
-    return changed;
+    return answer;
 }
 
 /* ---- setup ---- */
@@ -134,6 +138,7 @@ static void take_result(void *ctx, PGresult *result)
         p->look_came = !PQgetisnull(result, 0, LOOK_BASE);
         v->free = PQgetvalue(result, 0, LOOK_FREE)[0] == 't';
         v->same_instance = PQgetvalue(result, 0, LOOK_SAME_INSTANCE)[0] == 't';
+        v->paused = PQgetvalue(result, 0, LOOK_PAUSED)[0] == 't';
         v->epoch = number_of(result, LOOK_EPOCH);
         v->beat = number_of(result, LOOK_BEAT);
         v->bell = (uint32_t)number_of(result, LOOK_BELL);
@@ -153,10 +158,9 @@ static void take_through(void *ctx)
         p->params.events->lease(p->params.ctx, &p->view);
         return;
     }
-    (void)err_set(
-        &err, ERR_CONFIG,
-        "relay \"%s\" has no row in outbox.relay or outbox.lane any more: run `outboxd migrate`",
-        p->params.relay);
+    (void)err_problem(&err, ERR_CONFIG, PROBLEM_RELAY_MISSING,
+                      "relay \"%s\" has no row in outbox.relay or outbox.lane any more",
+                      p->params.relay);
     session_fail(p->params.control, &err);
 }
 
@@ -205,7 +209,7 @@ static void renew_result(void *ctx, PGresult *result)
 {
     struct progress *p = ctx;
 
-    p->renewed = changed_a_row(result);
+    p->renewed = answer_of(result);
 }
 
 static void renew_through(void *ctx)
@@ -252,7 +256,7 @@ static void store_result(void *ctx, PGresult *result)
 {
     struct progress *p = ctx;
 
-    p->stored = changed_a_row(result);
+    p->stored = answer_of(result);
 }
 
 static void store_through(void *ctx)
@@ -263,10 +267,11 @@ static void store_through(void *ctx)
 }
 
 void progress_store(struct progress *p, int64_t epoch, const struct position *position,
-                    bool synchronously)
+                    uint64_t events, bool synchronously)
 {
     char epoch_text[24];
     char last_id[24];
+    char count[24];
     const char *target = position->target.len > 0 ? position->target.data : NULL;
     const char *const values[] = {p->params.relay,
                                   epoch_text,
@@ -274,10 +279,12 @@ void progress_store(struct progress *p, int64_t epoch, const struct position *po
                                   str_text(&position->base),
                                   target,
                                   last_id,
-                                  synchronously ? "on" : "off"};
+                                  synchronously ? "on" : "off",
+                                  count};
 
     (void)snprintf(epoch_text, sizeof(epoch_text), "%" PRId64, epoch);
     (void)snprintf(last_id, sizeof(last_id), "%" PRId64, position->last_id);
+    (void)snprintf(count, sizeof(count), "%" PRIu64, events);
     ask(p, "store", values, ARRAY_LEN(values),
         &(struct session_query){.result = store_result, .done = store_through});
 }

@@ -163,7 +163,8 @@ static void poll_through(void *ctx)
 
     if (r->polled == NULL || PQntuples(r->polled) < 1 ||
         PQnfields(r->polled) != POLL_COMPLETE + 1) {
-        (void)err_set(&err, ERR_SOFTWARE, "query poll: no head in its answer");
+        (void)err_problem(&err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                          "query poll: no head in its answer");
         break_session(r, &err);
         return;
     }
@@ -222,9 +223,9 @@ static bool set_position(struct reader *r, const struct position *at, bool *has_
 
     if (!sql_snapshot_parse(str_text(&at->base), &xmax, has_xip) ||
         !sql_snapshot_parse(str_text(&at->target), &unused, &ignored)) {
-        (void)err_set(&err, ERR_SOFTWARE,
-                      "position is no pair of snapshots: base \"%.100s\", target \"%.100s\"",
-                      str_text(&at->base), str_text(&at->target));
+        (void)err_problem(&err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                          "position is no pair of snapshots: base \"%.100s\", target \"%.100s\"",
+                          str_text(&at->base), str_text(&at->target));
         break_session(r, &err);
         return false;
     }
@@ -255,7 +256,8 @@ static void probe_through(void *ctx)
     struct err err;
 
     if (!r->probe_answered) {
-        (void)err_set(&err, ERR_SOFTWARE, "query probe: no answer in its result");
+        (void)err_problem(&err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                          "query probe: no answer in its result");
         break_session(r, &err);
         return;
     }
@@ -327,7 +329,8 @@ static void page_through(void *ctx)
     struct err err;
 
     if (!r->stream.ended && !r->dropped) {
-        (void)err_set(&err, ERR_UNAVAILABLE, "query page: cut short (cancelled by somebody else?)");
+        (void)err_problem(&err, ERR_UNAVAILABLE, PROBLEM_DATABASE_ERROR,
+                          "query page: cut short (cancelled by somebody else?)");
         break_session(r, &err);
         return;
     }

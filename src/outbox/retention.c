@@ -34,11 +34,12 @@ struct retention {
     bool refused;     /* it was cut short */
     bool once_more;   /* the look before has found something wrong, and nobody has been told */
     /* What this look has found wrong: */
-    struct str partition; /* the first that is kept; "": the statement failed, or is not there */
-    int kept;             /* how many are */
-    struct str reason;    /* the first */
-    struct str found;     /* all of it; "": nothing */
-    struct str told;      /* what was found when the log was last told */
+    struct str partition;   /* the first that is kept; "": the statement failed, or is not there */
+    int kept;               /* how many are */
+    struct str reason;      /* the first */
+    struct str found;       /* all of it; "": nothing */
+    struct str told;        /* what was found when the log was last told */
+    uint64_t told_since_ms; /* since when it is not "" */
 };
 
 static const char not_there[] = "the schema has no outbox.retire_next";
@@ -73,6 +74,12 @@ static const char *remedy_of(const char *reason)
     return "SELECT * FROM outbox.retire_days('7 days'); as the owner of the tables, shows it";
 }
 
+static const char *problem_of(const char *reason)
+{
+    return problem_word(strstr(reason, "had no partition") != NULL ? PROBLEM_DEFAULT_PARTITION
+                                                                   : PROBLEM_RETENTION_STUCK);
+}
+
 static void ask(struct retention *r);
 
 /* ---- telling ---- */
@@ -94,17 +101,21 @@ static void tell(struct retention *r)
     if (strcmp(str_text(&r->found), str_text(&r->told)) == 0)
         return;
     if (r->found.len == 0)
-        log_info("retention keeps up again", LOG_I("keep_ms", r->params.keep_ms));
+        log_info("retention keeps up again", LOG_I("keep_ms", r->params.keep_ms),
+                 LOG_I("for_s", (r->params.now_ms() - r->told_since_ms) / 1000));
     else if (strcmp(reason, not_there) == 0)
         log_info("old days stay: there is no retention", LOG_S("reason", reason),
                  LOG_S("remedy", remedy_of(reason)));
     else if (r->kept == 0)
-        log_warn("retention cannot work: old days stay", LOG_S("reason", reason),
-                 LOG_S("remedy", remedy_of(reason)));
+        log_warn("retention cannot work: old days stay", LOG_S("problem", problem_of(reason)),
+                 LOG_S("reason", reason), LOG_S("remedy", remedy_of(reason)));
     else
         log_warn("retention cannot keep up: old partitions stay",
-                 LOG_S("partition", str_text(&r->partition)), LOG_I("partitions", r->kept),
-                 LOG_S("reason", reason), LOG_S("remedy", remedy_of(reason)));
+                 LOG_S("problem", problem_of(reason)), LOG_S("partition", str_text(&r->partition)),
+                 LOG_I("partitions", r->kept), LOG_S("reason", reason),
+                 LOG_S("remedy", remedy_of(reason)));
+    if (r->told.len == 0)
+        r->told_since_ms = r->params.now_ms();
     str_copy(&r->told, &r->found);
 }
 

@@ -15,14 +15,15 @@ struct session;
 
 struct retention_params {
     struct event_base *base;
-    struct session *session; /* shared with the lease */
-    int64_t keep_ms;         /* after the end of the day; 0: for ever */
-    uint32_t lease_ttl_ms;   /* no statement takes more than a quarter of it */
-    uint32_t timeout_ms;     /* of the session's queries; no more than a half of it */
-    uint32_t first_ms;       /* from retention_start to the first look */
-    uint32_t soon_ms;        /* to the next step of what is under way, and to a second try */
-    uint32_t every_ms;       /* from one look to the next */
-    uint32_t retry_ms;       /* after one that met an error, or a partition in use, twice */
+    struct session *session;  /* shared with the lease */
+    uint64_t (*now_ms)(void); /* monotonic: how long a trouble has lasted */
+    int64_t keep_ms;          /* after the end of the day; 0: for ever */
+    uint32_t lease_ttl_ms;    /* no statement takes more than a quarter of it */
+    uint32_t timeout_ms;      /* of the session's queries; no more than a half of it */
+    uint32_t first_ms;        /* from retention_start to the first look */
+    uint32_t soon_ms;         /* to the next step of what is under way, and to a second try */
+    uint32_t every_ms;        /* from one look to the next */
+    uint32_t retry_ms;        /* after one that met an error, or a partition in use, twice */
 };
 
 struct retention *retention_new(const struct retention_params *params);

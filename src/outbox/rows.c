@@ -39,9 +39,9 @@ static int64_t time_us(int64_t since_2000)
 
 static int wrong_field(struct err *err, enum row_column column, size_t len)
 {
-    return err_set(err, ERR_SOFTWARE,
-                   "row of outbox.event: column %d has %zu bytes, which is not its form",
-                   (int)column, len);
+    return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                       "row of outbox.event: column %d has %zu bytes, which is not its form",
+                       (int)column, len);
 }
 
 static int get_number(const struct slice fields[ROW_COLUMNS], enum row_column column, int64_t *out,
@@ -93,7 +93,8 @@ void copy_stream_init(struct copy_stream *s)
 
 static int cut_short(struct err *err)
 {
-    return err_set(err, ERR_SOFTWARE, "COPY stream: a row is cut short");
+    return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                       "COPY stream: a row is cut short");
 }
 
 /* Moves past `bytes` bytes and returns where they began; NULL when there are not so many. */
@@ -115,14 +116,16 @@ static int read_header(struct copy_stream *s, struct slice *piece, struct err *e
     const char *extension;
 
     if (at == NULL || memcmp(at, copy_signature, sizeof(copy_signature)) != 0)
-        return err_set(err, ERR_SOFTWARE, "COPY stream: no binary header");
+        return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                           "COPY stream: no binary header");
     flags = skip(piece, 4);
     extension = skip(piece, 4);
     if (flags == NULL || extension == NULL || skip(piece, (size_t)get_be(extension, 4)) == NULL)
         return cut_short(err);
     if (get_be(flags, 4) >> 16 != 0)
-        return err_set(err, ERR_SOFTWARE, "COPY stream: unknown flags %08llx",
-                       (unsigned long long)get_be(flags, 4));
+        return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                           "COPY stream: unknown flags %08llx",
+                           (unsigned long long)get_be(flags, 4));
     s->started = true;
     return 0;
 }
@@ -145,9 +148,9 @@ static int read_field(struct slice *piece, struct slice *field)
     return field->ptr != NULL ? 0 : -1;
 }
 
-int copy_stream_next(struct copy_stream *s, struct slice *piece, struct event *e, struct err *err)
+int copy_stream_fields(struct copy_stream *s, struct slice *piece, struct slice *fields,
+                       size_t expected, struct err *err)
 {
-    struct slice fields[ROW_COLUMNS];
     const char *at;
     uint64_t count;
 
@@ -165,12 +168,20 @@ int copy_stream_next(struct copy_stream *s, struct slice *piece, struct event *e
         s->ended = true;
         return piece->len == 0 ? 0 : err_set(err, ERR_SOFTWARE, "COPY stream: data after its end");
     }
-    if (count != ROW_COLUMNS)
-        return err_set(err, ERR_SOFTWARE, "COPY stream: %d columns, expected %d", (int)count,
-                       (int)ROW_COLUMNS);
-    for (int c = 0; c < ROW_COLUMNS; c++) {
+    if (count != expected)
+        return err_set(err, ERR_SOFTWARE, "COPY stream: %d columns, expected %zu", (int)count,
+                       expected);
+    for (size_t c = 0; c < expected; c++) {
         if (read_field(piece, &fields[c]) != 0)
             return cut_short(err);
     }
-    return row_to_event(fields, e, err) == 0 ? 1 : -1;
+    return 1;
+}
+
+int copy_stream_next(struct copy_stream *s, struct slice *piece, struct event *e, struct err *err)
+{
+    struct slice fields[ROW_COLUMNS] = {{0}};
+    int rc = copy_stream_fields(s, piece, fields, ROW_COLUMNS, err);
+
+    return rc == 1 && row_to_event(fields, e, err) != 0 ? -1 : rc;
 }

@@ -45,9 +45,13 @@ struct copy_stream {
 
 void copy_stream_init(struct copy_stream *s);
 
-/* Takes the next row from *piece and moves it on. Returns 1 with the event, 0 when the piece is
- * used up, -1 with `err` (ERR_SOFTWARE) when it is not what the server promises. The event borrows
- * the piece's memory. */
+/* Takes the fields of the next row, of which there must be `expected`, from *piece and moves it on.
+ * Returns 1 with the fields, 0 when the piece is used up, -1 with `err` (ERR_SOFTWARE) when it is
+ * not what the server promises. The fields borrow the piece's memory; a NULL slice is SQL NULL. */
+NODISCARD int copy_stream_fields(struct copy_stream *s, struct slice *piece, struct slice *fields,
+                                 size_t expected, struct err *err);
+
+/* The same for a row of ROW_COLUMNS, as an event. */
 NODISCARD int copy_stream_next(struct copy_stream *s, struct slice *piece, struct event *e,
                                struct err *err);
 

@@ -67,8 +67,8 @@ void session_fail_by_libpq(struct session *s, const char *doing)
     struct str line = {0};
 
     connect_one_line(PQerrorMessage(s->conn), &line);
-    (void)err_set(&err, ERR_UNAVAILABLE, "%s: %s", doing,
-                  line.len > 0 ? line.data : "connection lost");
+    (void)err_problem(&err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE, "%s: %s", doing,
+                      line.len > 0 ? line.data : "connection lost");
     str_release(&line);
     session_fail(s, &err);
 }
@@ -84,10 +84,12 @@ static void report_failure(struct session *s)
 static void host_is_silent(struct session *s, struct err *err)
 {
     if (s->host_ms == s->params.connect_timeout_ms)
-        (void)err_set(err, ERR_UNAVAILABLE, "connect: no answer within %u ms", s->host_ms);
+        (void)err_problem(err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE,
+                          "connect: no answer within %u ms", s->host_ms);
     else
-        (void)err_set(err, ERR_UNAVAILABLE, "connect: no answer within %u ms from %s:%s",
-                      s->host_ms, PQhost(s->conn), PQport(s->conn));
+        (void)err_problem(err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE,
+                          "connect: no answer within %u ms from %s:%s", s->host_ms, PQhost(s->conn),
+                          PQport(s->conn));
     if (s->params.hosts != NULL)
         hosts_blame(s->params.hosts, s->conn);
 }
@@ -100,8 +102,9 @@ static void deadline_passed(void *ctx)
     if (s->state == SESSION_CONNECTING)
         host_is_silent(s, &err);
     else
-        (void)err_set(&err, ERR_UNAVAILABLE, "query %s: no answer within %u ms",
-                      s->queue[s->first].q.name, s->queue[s->first].q.timeout_ms);
+        (void)err_problem(&err, ERR_UNAVAILABLE, PROBLEM_DATABASE_UNREACHABLE,
+                          "query %s: no answer within %u ms", s->queue[s->first].q.name,
+                          s->queue[s->first].q.timeout_ms);
     session_fail(s, &err);
 }
 
@@ -294,7 +297,8 @@ void session_query(struct session *s, const struct session_query *q)
     if (s->state != SESSION_OPEN)
         return;
     if (s->queued == SESSION_MAX_QUEUE || q->count > SESSION_MAX_VALUES) {
-        (void)err_set(&err, ERR_SOFTWARE, "query %s: too many queries or values at once", q->name);
+        (void)err_problem(&err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
+                          "query %s: too many queries or values at once", q->name);
         session_fail(s, &err);
         return;
     }

@@ -2,6 +2,8 @@
  * is readable, and again when a row was held or the loop was given a chance. */
 #include "outbox/session_internal.h"
 
+#include "outbox/sqlstate.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -36,8 +38,9 @@ static void query_failed(struct session *s, const PGresult *result)
         r->q.refused(r->q.ctx, sqlstate, text);
         return;
     }
-    (void)err_set(&err, ERR_UNAVAILABLE, "query %s: %s (SQLSTATE %s)%s", r->q.name, text, sqlstate,
-                  strcmp(sqlstate, "25006") == 0 ? ": waiting for a primary" : "");
+    (void)err_set(&err, ERR_UNAVAILABLE, "query %s: %s (SQLSTATE %s)", r->q.name, text, sqlstate);
+    sqlstate_judge(sqlstate, &err);
+    err.kind = ERR_UNAVAILABLE; /* the checks of the next life find what only a person can mend */
     session_fail(s, &err);
 }
 

@@ -7,6 +7,7 @@
  * a server that is being repaired. */
 #include "outbox/source.h"
 
+#include "outbox/backlog.h"
 #include "outbox/checks.h"
 #include "outbox/days.h"
 #include "outbox/doorbell.h"
@@ -30,6 +31,10 @@
 #define RETENTION_SOON_MS  1000U
 #define RETENTION_EVERY_MS 3600000U
 #define RETENTION_RETRY_MS 300000U
+
+/* The relay comes first after opening. */
+#define BACKLOG_FIRST_MS 1000U
+#define BACKLOG_EVERY_MS 5000U
 
 enum { READ, CONTROL, BELL, SESSIONS };
 
@@ -60,6 +65,7 @@ struct outbox_source {
     struct checks *checks;
     struct days *days;
     struct retention *retention;
+    struct backlog_watch *backlog;
 };
 
 static void source_close(void *ctx)
@@ -75,6 +81,7 @@ static void source_close(void *ctx)
     doorbell_forget(s->doorbell);
     days_forget(s->days);
     retention_forget(s->retention);
+    backlog_forget(s->backlog);
     s->checking = false;
     s->ready = 0;
 }
@@ -104,6 +111,7 @@ static void checks_passed(void *ctx)
     s->checking = false;
     days_start(s->days);
     retention_start(s->retention);
+    backlog_start(s->backlog);
     s->events->opened(s->ctx);
 }
 
@@ -135,8 +143,9 @@ static void leg_is_ready(void *ctx)
     if (++s->ready < s->wanted)
         return;
     if (!is_one_server(s)) {
-        (void)err_set(&err, ERR_UNAVAILABLE,
-                      "the sessions came to different servers, of which one may lead no longer");
+        (void)err_problem(
+            &err, ERR_UNAVAILABLE, PROBLEM_DATABASE_ERROR,
+            "the sessions came to different servers, of which one may lead no longer");
         session_fail(s->legs[CONTROL].session, &err);
         return;
     }
@@ -198,10 +207,10 @@ static void source_renew(void *ctx, int64_t epoch)
     progress_renew(((struct outbox_source *)ctx)->progress, epoch);
 }
 
-static void source_store(void *ctx, int64_t epoch, const struct position *position,
+static void source_store(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
                          bool synchronously)
 {
-    progress_store(((struct outbox_source *)ctx)->progress, epoch, position, synchronously);
+    progress_store(((struct outbox_source *)ctx)->progress, epoch, position, events, synchronously);
 }
 
 static void source_release(void *ctx)
@@ -295,6 +304,43 @@ static void make_legs(struct outbox_source *s, const struct outbox_params *param
     str_release(&name);
 }
 
+/* What looks after the tables, or only looks, beside the relay's own work. */
+static void make_caretakers(struct outbox_source *s, const struct outbox_params *params,
+                            struct event_base *base)
+{
+    s->days = days_new(&(struct days_params){.base = base,
+                                             .session = s->legs[CONTROL].session,
+                                             .now_ms = params->now_ms,
+                                             .lease_ttl_ms = params->lease_ttl_ms,
+                                             .timeout_ms = params->statement_timeout_ms,
+                                             .first_ms = DAYS_FIRST_MS,
+                                             .every_ms = DAYS_EVERY_MS,
+                                             .retry_ms = DAYS_RETRY_MS});
+    s->retention =
+        retention_new(&(struct retention_params){.base = base,
+                                                 .session = s->legs[CONTROL].session,
+                                                 .now_ms = params->now_ms,
+                                                 .keep_ms = params->retention_keep_ms,
+                                                 .lease_ttl_ms = params->lease_ttl_ms,
+                                                 .timeout_ms = params->statement_timeout_ms,
+                                                 .first_ms = RETENTION_FIRST_MS,
+                                                 .soon_ms = RETENTION_SOON_MS,
+                                                 .every_ms = RETENTION_EVERY_MS,
+                                                 .retry_ms = RETENTION_RETRY_MS});
+    s->backlog =
+        backlog_new(&(struct backlog_params){.base = base,
+                                             .url = params->url,
+                                             .password = params->password,
+                                             .hosts = s->hosts,
+                                             .relay = params->relay,
+                                             .now_ms = params->now_ms,
+                                             .retention_keep_ms = params->retention_keep_ms,
+                                             .connect_timeout_ms = params->connect_timeout_ms,
+                                             .timeout_ms = params->statement_timeout_ms,
+                                             .first_ms = BACKLOG_FIRST_MS,
+                                             .every_ms = BACKLOG_EVERY_MS});
+}
+
 struct outbox_source *outbox_source_new(const struct outbox_params *params, struct event_base *base,
                                         const struct source_events *events, void *ctx)
 {
@@ -334,24 +380,13 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
                                                    .doorbell = params->doorbell,
                                                    .passed = checks_passed,
                                                    .ctx = s});
-    s->days = days_new(&(struct days_params){.base = base,
-                                             .session = s->legs[CONTROL].session,
-                                             .lease_ttl_ms = params->lease_ttl_ms,
-                                             .timeout_ms = params->statement_timeout_ms,
-                                             .first_ms = DAYS_FIRST_MS,
-                                             .every_ms = DAYS_EVERY_MS,
-                                             .retry_ms = DAYS_RETRY_MS});
-    s->retention =
-        retention_new(&(struct retention_params){.base = base,
-                                                 .session = s->legs[CONTROL].session,
-                                                 .keep_ms = params->retention_keep_ms,
-                                                 .lease_ttl_ms = params->lease_ttl_ms,
-                                                 .timeout_ms = params->statement_timeout_ms,
-                                                 .first_ms = RETENTION_FIRST_MS,
-                                                 .soon_ms = RETENTION_SOON_MS,
-                                                 .every_ms = RETENTION_EVERY_MS,
-                                                 .retry_ms = RETENTION_RETRY_MS});
+    make_caretakers(s, params, base);
     return s;
+}
+
+void outbox_source_backlog(const struct outbox_source *s, struct backlog *out)
+{
+    backlog_get(s->backlog, out);
 }
 
 void outbox_source_free(struct outbox_source *s)
@@ -365,6 +400,7 @@ void outbox_source_free(struct outbox_source *s)
     checks_free(s->checks);
     days_free(s->days);
     retention_free(s->retention);
+    backlog_free(s->backlog);
     for (int i = 0; i < SESSIONS; i++)
         session_free(s->legs[i].session);
     hosts_free(s->hosts);

@@ -5,6 +5,7 @@
 #ifndef OUTBOXD_OUTBOX_SOURCE_H
 #define OUTBOXD_OUTBOX_SOURCE_H
 
+#include "outbox/backlog.h"
 #include "relay/relay.h"
 
 #include <stdbool.h>
@@ -19,8 +20,8 @@ struct source_events {
     void (*opened)(void *ctx);
     void (*lost)(void *ctx, const struct err *why);
     void (*lease)(void *ctx, const struct lease_view *view);
-    void (*renewed)(void *ctx, bool still_ours);
-    void (*stored)(void *ctx, bool still_ours);
+    void (*renewed)(void *ctx, enum lease_answer answer);
+    void (*stored)(void *ctx, enum lease_answer answer);
     void (*released)(void *ctx);
     void (*batch)(void *ctx, struct slice snapshot, bool complete);
     void (*probed)(void *ctx, bool many_new, int64_t min_new_id);
@@ -31,10 +32,11 @@ struct source_events {
 };
 
 struct outbox_params {
-    const char *url;      /* as libpq takes it; "": its environment */
-    const char *password; /* NULL or "": none beside the url's */
-    const char *relay;    /* name of the row in outbox.relay */
-    const char *instance; /* who we are, for status and for a quick restart */
+    const char *url;          /* as libpq takes it; "": its environment */
+    const char *password;     /* NULL or "": none beside the url's */
+    const char *relay;        /* name of the row in outbox.relay */
+    const char *instance;     /* who we are, for status and for a quick restart */
+    uint64_t (*now_ms)(void); /* monotonic */
     uint32_t lease_ttl_ms;
     uint32_t connect_timeout_ms;
     uint32_t statement_timeout_ms; /* of every query but the first of a backlog */
@@ -48,6 +50,10 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
                                         const struct source_events *events, void *ctx);
 void outbox_source_free(
     struct outbox_source *s); /* closes; NULL is harmless; not within a callback */
+
+/* What the database was last asked about the relay's backlog, in the background, every five seconds
+ * or more rarely. */
+void outbox_source_backlog(const struct outbox_source *s, struct backlog *out);
 
 extern const struct source_ops outbox_source_ops; /* ctx: the struct outbox_source */
 

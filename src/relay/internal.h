@@ -3,12 +3,14 @@
  *   relay.c     life cycle: open, fall back, stop, tick
  *   lease.c     look, take, renew, release; storing the position
  *   read.c      when to look for events, and for how many; the doorbell
+ *   pause.c     holding still for an operator
  *   send.c      row -> message -> sink; acks
  *   recovery.c  what is done about a refusal; stalls; what `status` is told */
 #ifndef OUTBOXD_RELAY_INTERNAL_H
 #define OUTBOXD_RELAY_INTERNAL_H
 
 #include "relay/opening.h"
+#include "relay/rate.h"
 #include "relay/relay.h"
 #include "relay/window.h"
 
@@ -142,6 +144,8 @@ struct relay {
     bool stop_reopened;     /* while stopping: the one attempt to get at our lease again was made */
     uint64_t stop_deadline; /* drain no longer than this */
     bool release_out;
+    bool paused;      /* by an operator, as far as we have heard */
+    bool pause_noted; /* the last note about it said so */
     bool in_op;       /* an op is running: it may not call back */
     bool pump_wanted; /* reports came since the last relay_pump */
     uint64_t now;     /* of this turn */
@@ -152,6 +156,7 @@ struct relay {
     struct window window;
     struct topics topics;
     struct message message;
+    struct rate rate;
     struct reading reading;
     struct leasing lease;
     struct storing storing;
@@ -195,14 +200,21 @@ void lease_drain(struct relay *r); /* DRAINING: last store, release */
 void reading_reset(struct relay *r);
 void reading_begin_batch(struct relay *r); /* bounded by the snapshot of the present poll */
 void reading_pump(struct relay *r);
-void reading_discard(struct relay *r); /* the rows of the present fetch are no longer wanted */
-void reading_found(struct relay *r);   /* an event came */
+void reading_discard(struct relay *r);    /* the rows of the present fetch are no longer wanted */
+void reading_found(struct relay *r);      /* an event came */
+void reading_hold_still(struct relay *r); /* paused: nothing is read, and nobody need ring */
+void reading_go_on(struct relay *r);
+
+/* pause.c */
+void pause_heed(struct relay *r, bool paused); /* what the row says of it */
+uint32_t pause_renew_ms(const struct relay *r);
 
 /* send.c */
 bool send_has_room(const struct relay *r);
 void relay_want_pump(struct relay *r); /* soon, once for many reports */
 
 /* recovery.c */
+void count_error(struct relay *r, enum refusal cause);
 void recovery_begin(struct relay *r, enum refusal cause, const char *text);
 void recovery_halt(struct relay *r);
 void recovery_pump(struct relay *r);

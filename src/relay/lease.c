@@ -34,7 +34,7 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     l->epoch = view->epoch;
     l->bell = view->bell;
     l->deadline = l->sent_at + r->params.lease_ttl_ms;
-    l->renew_due = now + r->params.lease_ttl_ms / 3;
+    l->renew_due = now + pause_renew_ms(r);
     l->was_ours = true;
     l->seen = false;
     r->counters.takeovers++;
@@ -46,6 +46,7 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     r->state = RELAY_LEADING;
     recovery_leading(r);
     relay_note(r, RELAY_NOTE_LEADING);
+    pause_heed(r, view->paused);
     if (r->stopping)
         r->state = RELAY_DRAINING;
 }
@@ -88,6 +89,7 @@ void relay_on_lease(struct relay *r, const struct lease_view *view)
     l->request_out = false;
     l->first_look = false;
     dead = holder_is_dead(r, view);
+    r->paused = view->paused;
     if (view->ours) {
         become_leader(r, view);
     } else if (r->stopping) {
@@ -105,15 +107,16 @@ void relay_on_lease(struct relay *r, const struct lease_view *view)
     relay_pump(r);
 }
 
-void relay_on_renewed(struct relay *r, bool still_ours)
+void relay_on_renewed(struct relay *r, enum lease_answer answer)
 {
     relay_enter(r);
     if (!r->lease.renew_out)
         return;
     r->lease.renew_out = false;
-    if (still_ours) {
+    if (answer != LEASE_LOST) {
         r->counters.renewals++;
         r->lease.deadline = r->lease.renew_sent + r->params.lease_ttl_ms;
+        pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
         r->storing.refused = true; /* as in relay_on_stored */
     } else {
@@ -151,7 +154,7 @@ void lease_pump(struct relay *r)
     if (now >= l->renew_due) {
         l->renew_out = true;
         l->renew_sent = now;
-        l->renew_due = now + r->params.lease_ttl_ms / 3;
+        l->renew_due = now + pause_renew_ms(r);
         RELAY_OP(r, r->source->renew(r->source_ctx, l->epoch));
     }
     relay_due(r, l->renew_due);
@@ -169,7 +172,8 @@ static void store(struct relay *r, bool synchronously)
     s->settled = r->window.settled;
     s->version = r->window.version;
     window_position(&r->window, &s->position);
-    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position, synchronously));
+    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position,
+                                 r->window.settled - r->window.stored, synchronously));
 }
 
 void store_pump(struct relay *r)
@@ -194,7 +198,7 @@ void store_pump(struct relay *r)
         relay_due(r, due);
 }
 
-void relay_on_stored(struct relay *r, bool still_ours)
+void relay_on_stored(struct relay *r, enum lease_answer answer)
 {
     struct storing *s = &r->storing;
 
@@ -202,11 +206,12 @@ void relay_on_stored(struct relay *r, bool still_ours)
     if (!s->out)
         return;
     s->out = false;
-    if (still_ours) {
+    if (answer != LEASE_LOST) {
         r->counters.stores++;
         s->last_took_ms = (uint32_t)(relay_now(r) - s->sent_at);
         s->dirty_since = 0;
         window_mark_stored(&r->window, s->settled, s->version);
+        pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
         s->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
                               be ours to release */

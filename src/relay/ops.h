@@ -38,10 +38,18 @@ struct lease_view {
     bool free;          /* nobody holds it (released, or never taken) */
     bool same_instance; /* the row's instance is ours: the holder was an earlier life of this
                            process */
+    bool paused;        /* by an operator: whoever leads reads nothing */
     int64_t epoch;
     int64_t beat;  /* rises with every renewal: a standby watches epoch and beat for change */
     uint32_t bell; /* which doorbell this relay listens to */
     struct position position; /* only when ours */
+};
+
+/* What a write to the relay's row tells of it. */
+enum lease_answer {
+    LEASE_LOST = 0, /* not ours any more, or the epoch was raised: nothing was written */
+    LEASE_OURS,
+    LEASE_PAUSED, /* ours, and an operator wants the relay to hold still */
 };
 
 enum take_mode {
@@ -85,8 +93,10 @@ struct source_ops {
     void (*take)(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat);
     /* Answer: relay_on_renewed. */
     void (*renew)(void *ctx, int64_t epoch);
-    /* Stores the position if the epoch is still ours. Answer: relay_on_stored. */
-    void (*store)(void *ctx, int64_t epoch, const struct position *position, bool synchronously);
+    /* Stores the position if the epoch is still ours, and adds `events` to what the relay's row
+     * counts as published. Answer: relay_on_stored. */
+    void (*store)(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
+                  bool synchronously);
     /* Gives the lease up, if the row's holder is still this process, whatever the epoch: a command
      * may have raised it. Answer: relay_on_released. */
     void (*release)(void *ctx);
@@ -164,6 +174,8 @@ enum relay_note {
     X(STALLED, "no acknowledgement")                                                               \
     X(HALTED, "halted: an event cannot be published")                                              \
     X(PARTITIONS_GREW, "partition count changed")                                                  \
+    X(PAUSED, "paused: events wait until `outboxd resume`")                                        \
+    X(RESUMED, "resumed")                                                                          \
     X(DRAINING, "stopping: waiting for what is in flight")                                         \
     X(RELEASED, "lease released")                                                                  \
     X(FATAL, "a person is needed")                                                                 \

@@ -92,6 +92,8 @@ void relay_on_armed(struct relay *r, bool armed)
     if (armed) {
         d->bell = BELL_ARMED;
         d->due = relay_now(r);
+        if (r->paused)
+            bell_off(r);
     } else {
         d->bell = BELL_OFF;
         d->arm_due = relay_now(r) + ARM_RETRY_MS;
@@ -151,6 +153,23 @@ void reading_found(struct relay *r)
     }
 }
 
+void reading_hold_still(struct relay *r)
+{
+    reading_discard(r);
+    bell_off(r);
+}
+
+void reading_go_on(struct relay *r)
+{
+    struct reading *d = &r->reading;
+
+    d->cause = WAKEUP_POLLED;
+    d->due = relay_now(r);
+    d->last_event = d->due;
+    d->arm_due = d->due;
+    d->pause_ms = POLL_FIRST_MS;
+}
+
 /* ---- asking
  * --------------------------------------------------------------------------------------------------------
  */
@@ -174,6 +193,16 @@ static uint32_t rows_that_fit(const struct relay *r, uint32_t most)
     if (rows > by_bytes)
         rows = (uint32_t)by_bytes;
     return rows < most ? rows : most;
+}
+
+/* Of `rows`, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
+static uint32_t rows_by_rate(struct relay *r, uint32_t rows)
+{
+    uint32_t may_go = rows > 0 ? rate_events(&r->rate, relay_now(r)) : UINT32_MAX;
+
+    if (may_go == 0)
+        relay_due(r, rate_due(&r->rate));
+    return rows < may_go ? rows : may_go;
 }
 
 static void begin_fetch(struct relay *r, enum fetch kind)
@@ -266,10 +295,10 @@ void reading_pump(struct relay *r)
         held_pump(r);
         return;
     }
-    if (d->fetch != FETCH_NONE || r->rec.feed != FEED_RUN || d->blocked)
+    if (d->fetch != FETCH_NONE || r->rec.feed != FEED_RUN || d->blocked || r->paused)
         return;
     if (window_open_batch(&r->window) != NULL) {
-        rows = rows_that_fit(r, PAGE_ROWS);
+        rows = rows_by_rate(r, rows_that_fit(r, PAGE_ROWS));
         if (rows > 0)
             ask_open_batch(r, rows);
         return; /* without room: an ack or a store will make some */
@@ -277,10 +306,13 @@ void reading_pump(struct relay *r)
     rows = rows_that_fit(r, POLL_ROWS);
     if (rows == 0 || !window_has_batch_room(&r->window))
         return;
-    if (relay_now(r) >= d->due)
-        ask_poll(r, rows);
-    else
+    if (relay_now(r) < d->due) {
         relay_due(r, d->due);
+        return;
+    }
+    rows = rows_by_rate(r, rows);
+    if (rows > 0)
+        ask_poll(r, rows);
 }
 
 /* ---- answers

@@ -87,16 +87,22 @@ static bool says_more(enum refusal cause, enum refusal than)
     return than == REFUSAL_PRODUCER_FATAL && cause != REFUSAL_PRODUCER_FATAL;
 }
 
+void count_error(struct relay *r, enum refusal cause)
+{
+    r->counters.errors[refusal_problem(cause)]++;
+}
+
 void recovery_begin(struct relay *r, enum refusal cause, const char *text)
 {
     struct recovering *c = &r->rec;
 
-    r->counters.refusals[cause]++;
+    count_error(r, cause);
     if (c->feed == FEED_RECOVER) {
         if (!says_more(cause, c->cause))
             return;
     } else {
         r->counters.recoveries++;
+        r->counters.recoveries_by_cause[cause]++;
         c->attempts++;
         c->culprit_known = false;
     }
@@ -141,7 +147,7 @@ void relay_on_sink_error(struct relay *r, enum refusal why, const char *text)
             recovery_begin(r, why, text);
     } else if (r->rec.feed == FEED_RUN && strcmp(r->rec.trouble.cause, refusal_name(why)) != 0) {
         /* The producer goes on trying by itself; this is for those who look. */
-        r->counters.refusals[why]++;
+        count_error(r, why);
         trouble_set(r, why, text);
         r->rec.stalled = true;
         r->rec.diagnose_due = relay_now(r) + DIAGNOSE_AGAIN_MS;
@@ -155,6 +161,7 @@ bool recovery_reset_sink(struct relay *r)
     struct err err = {0};
     int rc;
 
+    r->counters.producers++;
     r->counters.duplicates_possible += r->window.head - r->window.settled;
     r->in_op = true;
     rc = r->sink->reset(r->sink_ctx, &err);
@@ -307,9 +314,14 @@ static void ask_why(struct relay *r)
         (void)err_set(&err, ERR_UNAVAILABLE, "no acknowledgement for %llu s",
                       (unsigned long long)((relay_now(r) - c->progress_at) / 1000));
     }
+    if (learnt && (cause == REFUSAL_CLUSTER_FORBIDDEN || cause == REFUSAL_PRODUCER_FATAL)) {
+        /* It can do nothing more, whether or not there is something to send. */
+        recovery_begin(r, cause, err.text);
+        return;
+    }
     if (c->stalled && strcmp(c->trouble.cause, refusal_name(cause)) == 0)
         return; /* said already */
-    r->counters.refusals[cause]++;
+    count_error(r, cause);
     trouble_set(r, cause, err.text);
     if (topic != UINT32_MAX)
         (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s", r->topics.list[topic].name);

@@ -48,6 +48,9 @@ struct relay *relay_new(const struct relay_params *params, const struct relay_wo
     r->host_ctx = world->host_ctx;
     r->reading.mean_bytes = 1000;
     r->lease.first_look = true;
+    r->rate.per_s = params->max_rate;
+    r->counters.published_by_route =
+        xcalloc(params->routes->count, sizeof r->counters.published_by_route[0]);
     window_init(&r->window, params->window_events);
     topics_init(&r->topics);
     message_init(&r->message);
@@ -64,6 +67,7 @@ void relay_free(struct relay *r)
     message_release(&r->message);
     position_release(&r->storing.position);
     str_release(&r->reading.snapshot);
+    free(r->counters.published_by_route);
     free(r);
 }
 
@@ -181,6 +185,7 @@ void relay_on_lost(struct relay *r, const struct err *why)
         r->open_attempts = 0;
     r->open_attempts++;
     r->counters.reconnects++;
+    r->counters.errors[why->problem]++;
     r->failure = *why; /* for the note; cleared when the sessions are open again */
     relay_note(r, RELAY_NOTE_LOST);
     err_clear(&r->failure);
@@ -274,6 +279,8 @@ void relay_adjust(struct relay *r, const struct relay_params *params)
 {
     r->params.stall_after_ms = params->stall_after_ms;
     r->params.poll_max_ms = params->poll_max_ms;
+    relay_enter(r);
+    rate_set(&r->rate, params->max_rate, relay_now(r));
     if (!r->stopping)
         r->params.shutdown_timeout_ms = params->shutdown_timeout_ms;
 }
@@ -310,6 +317,19 @@ const struct trouble *relay_trouble(const struct relay *r)
 const struct err *relay_failure(const struct relay *r)
 {
     return &r->failure;
+}
+
+int64_t relay_next_try_ms(const struct relay *r, uint64_t now_ms)
+{
+    uint64_t due;
+
+    if (r->state == RELAY_BACKOFF)
+        due = r->open_due;
+    else if (r->state == RELAY_LEADING && (r->rec.feed == FEED_PAUSE || r->rec.feed == FEED_HALT))
+        due = r->rec.retry_at;
+    else
+        return -1;
+    return due > now_ms ? (int64_t)(due - now_ms) : 0;
 }
 
 uint32_t relay_window_events(const struct relay *r)

@@ -27,6 +27,7 @@ struct relay_params {
     uint32_t poll_max_ms; /* wakeup poll: the longest pause between two looks */
     uint32_t fallback_ms; /* the belt beside the doorbell (1000) */
     uint32_t quiet_ms;    /* arm the bell only after this long without an event (30) */
+    uint32_t max_rate;    /* events per second, at most; 0: no limit */
 };
 
 enum wakeup_cause { WAKEUP_NOTIFY, WAKEUP_POLLED, WAKEUP_FALLBACK, WAKEUP_BACKLOG, WAKEUP_CAUSES };
@@ -36,7 +37,8 @@ const char *wakeup_cause_name(enum wakeup_cause c);
 extern const double
     relay_latency_bounds[RELAY_LATENCY_BUCKETS]; /* seconds; the last bucket is +Inf, beyond them */
 
-/* Everything that is ever counted, from the start of the process. */
+/* Everything that is ever counted, from the start of the process. The array behind the pointer
+ * belongs to the relay. */
 struct relay_counters {
     uint64_t events_published;
     uint64_t bytes_published;
@@ -49,9 +51,12 @@ struct relay_counters {
     uint64_t stores;
     uint64_t renewals;
     uint64_t takeovers;
-    uint64_t recoveries;
-    uint64_t reconnects;
-    uint64_t refusals[REFUSAL_COUNT];                    /* by enum refusal */
+    uint64_t recoveries;                         /* by refusals: the producer was thrown away ... */
+    uint64_t recoveries_by_cause[REFUSAL_COUNT]; /* ... because of what was refused first */
+    uint64_t producers;                          /* thrown away, for whatever reason */
+    uint64_t reconnects;                         /* sessions with the database that were lost */
+    uint64_t errors[PROBLEM_COUNT];              /* refusals and lost sessions, by what they tell */
+    uint64_t *published_by_route;                /* as many as params->routes has */
     uint64_t latency_buckets[RELAY_LATENCY_BUCKETS + 1]; /* commit (created_at) to ack */
     double latency_sum_s;
 };
@@ -92,7 +97,7 @@ void relay_stop(struct relay *r);
 /* Due when host->wake_at said so; harmless earlier. */
 void relay_tick(struct relay *r);
 /* What may change while it runs is taken over: shutdown_timeout_ms (for a stop to come),
- * stall_after_ms and poll_max_ms. The rest of `params` must be as it was. */
+ * stall_after_ms, poll_max_ms and max_rate. The rest of `params` must be as it was. */
 void relay_adjust(struct relay *r, const struct relay_params *params);
 /* SIGHUP: what waits for a retry is tried now. */
 void relay_retry_now(struct relay *r);
@@ -104,8 +109,8 @@ void relay_on_opened(struct relay *r);
  * relay_failure tells. */
 void relay_on_lost(struct relay *r, const struct err *why);
 void relay_on_lease(struct relay *r, const struct lease_view *view);
-void relay_on_renewed(struct relay *r, bool still_ours);
-void relay_on_stored(struct relay *r, bool still_ours);
+void relay_on_renewed(struct relay *r, enum lease_answer answer);
+void relay_on_stored(struct relay *r, enum lease_answer answer);
 void relay_on_released(struct relay *r);
 /* The poll's answer. complete: the rows that follow are the whole batch, bounded by `snapshot`. Not
  * complete: there are more than asked for, no rows follow (relay_on_fetched does), and `snapshot`
@@ -133,10 +138,15 @@ void relay_on_sink_error(struct relay *r, enum refusal why, const char *text);
  */
 enum relay_state relay_state(const struct relay *r);
 int64_t relay_epoch(const struct relay *r);
+/* An operator has paused the relay, as far as this process has heard: as the leader, or as a
+ * standby from its last look at the row. */
+bool relay_paused(const struct relay *r);
 const struct relay_counters *relay_counters(const struct relay *r);
 const struct trouble *relay_trouble(const struct relay *r); /* cause "" when all is well */
 /* Why the relay stopped by itself; kind ERR_NONE when it was told to. */
 const struct err *relay_failure(const struct relay *r);
+/* Until the next attempt to publish or to open the sessions; -1: none is waited for. */
+int64_t relay_next_try_ms(const struct relay *r, uint64_t now_ms);
 uint32_t relay_window_events(const struct relay *r); /* read and not yet stored */
 size_t relay_window_bytes(const struct relay *r);    /* sent and not yet acknowledged */
 /* Aborts when an invariant does not hold. Tests call it after every step. */

@@ -48,7 +48,7 @@ static enum row_verdict hold_until_report(struct relay *r)
 static enum row_verdict refuse_row(struct relay *r, const struct event *e, enum refusal why,
                                    const char *text)
 {
-    r->counters.refusals[why]++;
+    count_error(r, why);
     trouble_set(r, why, text);
     trouble_blame(r, e->event_id, e->id, NULL);
     recovery_halt(r);
@@ -112,6 +112,7 @@ static void push(struct relay *r, const struct event *e, uint32_t topic, int32_t
     if (w->in_flight == 0)
         r->rec.progress_at = relay_now(r);
     topics_sent(&r->topics, topic, partition, window_push(w, &entry));
+    rate_take(&r->rate, relay_now(r));
     r->reading.taken++;
     r->reading.mean_bytes = (r->reading.mean_bytes * 15 + entry.bytes) / 16 + 1;
     r->counters.events_read++;
@@ -199,6 +200,7 @@ void relay_on_acked(struct relay *r, uint64_t seq, int32_t partition)
     topics_acked(&r->topics, e->topic, partition, seq, relay_now(r));
     r->counters.events_published++;
     r->counters.bytes_published += e->bytes;
+    r->counters.published_by_route[e->route]++;
     count_latency(r, e);
     r->rec.progress_at = relay_now(r);
     r->reading.blocked = false;

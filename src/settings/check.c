@@ -1,5 +1,6 @@
 #include "settings/check.h"
 
+#include "base/address.h"
 #include "base/str.h"
 #include "kafka/config.h"
 
@@ -77,6 +78,13 @@ int check_brokers(const char *value, struct err *err)
             return 0;
         p = comma + 1;
     }
+}
+
+int check_listen(const char *value, struct err *err)
+{
+    struct address address;
+
+    return value[0] == '\0' ? 0 : address_parse(value, &address, err);
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */

@@ -15,6 +15,9 @@ NODISCARD int check_conninfo(const char *value, struct err *err);
 /* host[:port], several separated by commas; IPv6 addresses in brackets. */
 NODISCARD int check_brokers(const char *value, struct err *err);
 
+/* address:port, IPv6 addresses in brackets; or empty. */
+NODISCARD int check_listen(const char *value, struct err *err);
+
 /* 1 to 63 of [a-zA-Z0-9._-]: names that stand in log lines, metrics and SQL. */
 NODISCARD int check_name(const char *value, struct err *err);
 

@@ -374,6 +374,7 @@ void settings_release(struct settings *s)
     free(s->kafka.properties);
     free(s->relay.name);
     free(s->relay.instance);
+    free(s->http.listen);
     route_table_release(&s->routes);
     *s = (struct settings){0};
 }
@@ -386,8 +387,9 @@ static int conclude(struct loader *l, struct settings_problems *listing, struct 
     int rc = 0;
 
     if (p->count > 0) {
-        rc = more == 0 ? err_set(err, ERR_CONFIG, "%s", p->text[0])
-                       : err_set(err, ERR_CONFIG, "%.700s (and %zu more)", p->text[0], more);
+        rc = more == 0 ? err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION, "%s", p->text[0])
+                       : err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+                                     "%.700s (and %zu more)", p->text[0], more);
         settings_release(l->s);
         settings_init(l->s);
     }

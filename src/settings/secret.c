@@ -1,8 +1,8 @@
 /* libpq connection strings without their passwords. The rules are libpq's own (conninfo_parse and
  * conninfo_uri_parse in its fe-connect.c), on the safe side: what is doubtful is hidden. */
+#include "settings/check.h"
 #include "settings/nearest.h"
 #include "settings/settings.h"
-#include "settings/check.h"
 
 #include <stdlib.h>
 #include <string.h>

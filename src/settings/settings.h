@@ -58,12 +58,16 @@ struct settings {
         enum wakeup_mode wakeup;
         uint32_t poll_interval_ms;
         uint32_t stall_after_ms;
+        uint32_t max_rate;            /* events per second; 0: no limit */
         uint32_t shutdown_timeout_ms; /* 0: stop at once, let a successor send again what was in
                                          flight */
     } relay;
     struct {
         int64_t keep_ms; /* 0: for ever */
     } retention;
+    struct {
+        char *listen; /* "": nowhere */
+    } http;
     struct {
         enum log_level level;
         enum log_format format;

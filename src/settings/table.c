@@ -1,5 +1,5 @@
-/* What can be set. A new setting is one entry here, one member in settings/settings.h and, for `make
- * test`, the example file printed anew (outboxd config --example). */
+/* What can be set. A new setting is one entry here, one member in settings/settings.h and, for
+ * `make test`, the example file printed anew (outboxd config --example). */
 #include "settings/table.h"
 
 #include "settings/check.h"
@@ -102,6 +102,11 @@ const struct setting settings_table[] = {
      .max = HOUR, .reloadable = true,
      .help = "How long an event may wait for its acknowledgement before the relay asks the brokers "
              "why."},
+    {"relay.max_rate", SETTING_INT, MEMBER(relay.max_rate), .def = "0", .min = 0, .max = 1000000,
+     .reloadable = true,
+     .help = "How many events are published each second, at most: so that a backlog after an "
+             "outage does not\n"
+             "overrun consumers. 0: no limit."},
     {"relay.shutdown_timeout", SETTING_DURATION, MEMBER(relay.shutdown_timeout_ms), .def = "10s",
      .min = 0, .max = HOUR, .reloadable = true,
      .help = "How long a stop waits for what is under way. What is not acknowledged by then is "
@@ -128,6 +133,12 @@ const struct setting settings_table[] = {
              "as soon as every\n"
              "relay has published all of it, and its partition is dropped when that makes nobody "
              "wait. 0: for ever."},
+
+    {"http.listen", SETTING_STRING, MEMBER(http.listen), .def = "127.0.0.1:9464",
+     .check = check_listen,
+     .help = "Where /metrics, /livez, /readyz and /status are served, to anybody who can reach it. "
+             "Loopback unless\n"
+             "this says otherwise; 0.0.0.0:9464 for every interface. Empty: nowhere."},
 
     {"log.level", SETTING_ENUM, MEMBER(log.level), .def = "info", .words = level_words,
      .reloadable = true,

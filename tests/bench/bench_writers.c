@@ -3,10 +3,9 @@
  * Writers: one business transaction (an update, an insert), with 1, 8 and 64 clients as fast as
  * they can and at fixed rates, on a server that commits fast (fsync off) and one that commits
  * slowly (fsync, commit_delay 3 ms); without an event, with an event and no trigger (the relay
- * polls), with the doorbell, with the same rung at COMMIT by a deferred trigger, and with a NOTIFY in
- * every transaction. A relay runs beside, to
- * librdkafka's mock broker, which costs little processor time. The variants of a line run one after
- * the other.
+ * polls), with the doorbell, with the same rung at COMMIT by a deferred trigger, and with a NOTIFY
+ * in every transaction. A relay runs beside, to librdkafka's mock broker, which costs little
+ * processor time. The variants of a line run one after the other.
  *
  * The way: from the insert before a commit to a consumer of a real broker, beside a bare produce.
  *
@@ -34,10 +33,8 @@ static const struct variant {
     bool event;
     enum bell_kind bell;
 } variants[] = {
-    {"no outbox", false, BELL_ABSENT},
-    {"poll", true, BELL_ABSENT},
-    {"doorbell", true, BELL_OF_SCHEMA},
-    {"deferred", true, BELL_DEFERRED},
+    {"no outbox", false, BELL_ABSENT},  {"poll", true, BELL_ABSENT},
+    {"doorbell", true, BELL_OF_SCHEMA}, {"deferred", true, BELL_DEFERRED},
     {"NOTIFY", true, BELL_NOTIFY},
 };
 
@@ -105,9 +102,10 @@ static void cell(const struct pg_server *pg, const char *brokers, const struct v
     start_relay(&relay, pg, brokers, v->bell);
     pgbench_run(&params, &f);
     stop_relay(&relay);
-    (void)printf("    %-10s %8.0f /s   mean %7.3f ms   p99 %8.3f ms   COMMIT alone %7.3f ms   woken "
-                 "%ld times\n",
-                 v->name, f.tps, f.mean_ms, f.p99_ms, f.commit_mean_ms, rings_of(&relay));
+    (void)printf(
+        "    %-10s %8.0f /s   mean %7.3f ms   p99 %8.3f ms   COMMIT alone %7.3f ms   woken "
+        "%ld times\n",
+        v->name, f.tps, f.mean_ms, f.p99_ms, f.commit_mean_ms, rings_of(&relay));
 }
 
 static void writers(const char *title, const struct pg_params *server)

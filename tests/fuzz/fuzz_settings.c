@@ -1,8 +1,8 @@
 /* libFuzzer: any bytes as a configuration file.
  *
  *   clang-14 -g -O1 -std=c11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Isrc
- *       tests/fuzz/fuzz_settings.c src/settings/nearest.c src/app/settings(all).c src/message/(all).c
- *       src/base/str.c src/base/err.c src/kafka/config.c -lyaml -lrdkafka -ljansson
+ *       tests/fuzz/fuzz_settings.c src/settings/nearest.c src/app/settings(all).c
+ * src/message/(all).c src/base/str.c src/base/err.c src/kafka/config.c -lyaml -lrdkafka -ljansson
  *       -o fuzz_settings && ./fuzz_settings -max_total_time=120 corpus config
  *
  * What is refused has a text. What is accepted prints as a file that is accepted too and prints the

@@ -57,7 +57,8 @@ static void begin(const char *brokers, const char *properties, int writers, uint
     (void)snprintf(text, sizeof text,
                    "postgres: {url: \"%s\"}\n"
                    "kafka: {brokers: \"%s\", properties: {%s}}\n"
-                   "relay: {name: orders, instance: test, window_events: %d}\n",
+                   "relay: {name: orders, instance: test, window_events: %d}\n"
+                   "http: {listen: \"\"}\n",
                    pg_url(&pg, "relay", "postgres").text, brokers,
                    properties == NULL ? "" : properties, WINDOW);
     outboxd_configure_text(&relay, text);
@@ -65,7 +66,7 @@ static void begin(const char *brokers, const char *properties, int writers, uint
     load = load_start(&(struct load_params){
         .pg = &pg, .writers = writers, .seed = seed, .max_pause_ms = 10, .long_transaction = true});
     WAIT_UNTIL(kafka_record_count(kafka_brokers(&kafka), TOPIC) > 300, 30000);
-    before = look_at_relay();
+    WAIT_UNTIL((before = look_at_relay(), before.sessions == OUTBOXD_SESSIONS), 10000);
 }
 
 /* The fault is over: waits until more records are acknowledged than that, and tells how long it

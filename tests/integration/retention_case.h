@@ -9,9 +9,6 @@ static struct pg_server pg;
 static PGconn *owner; /* superuser */
 
 #define DAY_MS INT64_C(86400000)
-#define EVENT                                                                                      \
-    "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload) "                \
-    "VALUES ('order', '1', 'order.placed', '{}')"
 #define OLD_EVENT                                                                                  \
     "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, created_at) "             \
     "VALUES ('order', 'old', 'order.placed', now() - %d * interval '1 day')"

@@ -73,9 +73,10 @@ static void configure(int i)
                    "postgres: {url: \"postgres://relay@127.0.0.1:%d/postgres\", password: \"%s\"}\n"
                    "kafka: {brokers: \"%s\", properties: {sasl.password: \"%s\"}}\n"
                    "relay: {name: orders, instance: machine-%d, window_events: %d, lease_ttl: 1s}\n"
-                   "log: {level: %s}\n",
+                   "log: {level: %s}\n"
+                   "http: {listen: \"127.0.0.1:%d\"}\n",
                    pg.port, SECRET_MARKER, kafka_brokers(&kafka), SECRET_MARKER, i, WINDOW,
-                   i == 0 ? "info" : "debug");
+                   i == 0 ? "info" : "debug", port_free());
     outboxd_configure_text(&relay[i], text);
 }
 
@@ -231,7 +232,7 @@ static bool is_as_before(const struct footprint *before)
         if (now.fds[i] > fds + 2 || now.threads[i] > threads + 1)
             return false;
     /* what it reads, its lease and its bell; the bell of the one that leads is a lock */
-    return now.sessions <= 3 * RELAYS && now.locks <= 1;
+    return now.sessions <= OUTBOXD_SESSIONS * RELAYS && now.locks <= 1;
 }
 
 static void await_as_before(const struct footprint *before)

@@ -1,23 +1,16 @@
 /* The partitions of the days ahead, on a real Postgres: they come by themselves, in nobody's way,
  * and what keeps them from coming is told once and does no harm. */
 #include "../support/check.h"
+#include "../support/keeper.h"
 #include "../support/log_catch.h"
 #include "../support/source_user.h"
+#include "../support/stopwatch.h"
 #include "outbox/days.h"
-#include "outbox/session.h"
-#include "outbox/timer.h"
 
-#include <event2/event.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 static struct pg_server pg;
 static PGconn *owner; /* superuser */
-
-#define EVENT                                                                                      \
-    "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload) "                \
-    "VALUES ('order', '1', 'order.placed', '{}')"
 
 /* ---- what the tests look at ---- */
 
@@ -41,112 +34,41 @@ static void drop_days_ahead(void)
 
 /* ---- the keeper of the days by itself, with short pauses ---- */
 
-struct keeper {
-    struct event_base *base;
-    struct timer *beat;
-    struct session *session;
+static void start(void *ctx)
+{
+    days_start(ctx);
+}
+
+static void forget(void *ctx)
+{
+    days_forget(ctx);
+}
+
+static void begin_keeper(struct keeper *k)
+{
     struct days *days;
-    struct err why;
-    bool broken;
-};
 
-static void connected(void *ctx)
-{
-    struct keeper *k = ctx;
-
-    days_start(k->days);
+    keeper_init(k, &pg);
+    days = days_new(&(struct days_params){.base = k->base,
+                                          .now_ms = test_now_ms,
+                                          .session = k->session,
+                                          .lease_ttl_ms = 2000,
+                                          .timeout_ms = 5000,
+                                          .first_ms = 5,
+                                          .every_ms = 50,
+                                          .retry_ms = 20});
+    keeper_open(k, &(struct keeper_job){days, start, forget});
 }
 
-static void broken(void *ctx, const struct err *why)
+static void end_keeper(struct keeper *k)
 {
-    struct keeper *k = ctx;
-
-    days_forget(k->days);
-    k->why = *why;
-    k->broken = true;
+    days_free(k->job.ctx);
+    keeper_release(k);
 }
 
-static void beat(void *ctx)
-{
-    struct keeper *k = ctx;
-
-    timer_in_ms(k->beat, 5);
-}
-
-static void keeper_init(struct keeper *k)
-{
-    static const struct session_handlers handlers = {.connected = connected, .broken = broken};
-    struct pg_url url = pg_url(&pg, "relay", "postgres");
-
-    memset(k, 0, sizeof(*k));
-    k->base = event_base_new();
-    assert_non_null(k->base);
-    k->beat = timer_new(k->base, beat, k);
-    beat(k);
-    k->session = session_new(&(struct session_params){.base = k->base,
-                                                      .url = url.text,
-                                                      .application_name = "keeper",
-                                                      .connect_timeout_ms = 5000},
-                             &handlers, k);
-    k->days = days_new(&(struct days_params){.base = k->base,
-                                             .session = k->session,
-                                             .lease_ttl_ms = 2000,
-                                             .timeout_ms = 5000,
-                                             .first_ms = 5,
-                                             .every_ms = 50,
-                                             .retry_ms = 20});
-    session_open(k->session);
-}
-
-static void keeper_release(struct keeper *k)
-{
-    assert_false(k->broken);
-    assert_true(session_is_open(k->session));
-    days_free(k->days);
-    session_free(k->session);
-    timer_free(k->beat);
-    event_base_free(k->base);
-}
-
-static void keeper_turn(struct keeper *k, unsigned ms)
-{
-    uint64_t end = test_now_ms() + ms;
-
-    while (test_now_ms() < end)
-        (void)event_base_loop(k->base, EVLOOP_ONCE);
-    CHECK(!k->broken, "broken: %s", k->why.text);
-}
-
-static void keeper_wait_for_log(struct keeper *k, const char *part)
-{
-    uint64_t end = test_now_ms() + 10000;
-
-    while (!log_has_caught(part)) {
-        keeper_turn(k, 5);
-        CHECK(test_now_ms() < end, "not told within 10 s: %s", part);
-    }
-}
-
-/* Statements that the server has got from relays, whatever came of them; the role logs them all. */
 static unsigned asked(const char *statement)
 {
-    char *text = file_read(pg.log);
-    unsigned n = occurrences(text, statement);
-
-    free(text);
-    return n;
-}
-
-/* Turns until `more` further statements have come. */
-static void keeper_wait_for(struct keeper *k, const char *statement, unsigned more)
-{
-    uint64_t end = test_now_ms() + 20000;
-    unsigned until = asked(statement) + more;
-
-    while (asked(statement) < until) {
-        keeper_turn(k, 20);
-        CHECK(test_now_ms() < end, "not asked within 20 s: %s", statement);
-    }
+    return statements_seen(&pg, statement);
 }
 
 /* ---- they come ---- */
@@ -220,9 +142,9 @@ static void test_days_come_again(void **state)
     uint64_t end;
 
     (void)state;
-    keeper_init(&one);
-    keeper_init(&two);
-    keeper_wait_for(&one, "ensure_days(7)", 2);
+    begin_keeper(&one);
+    begin_keeper(&two);
+    keeper_wait_for_statements(&one, &pg, "ensure_days(7)", 2);
     for (int round = 0; round < 5; round++) {
         drop_days_ahead();
         end = test_now_ms() + 10000;
@@ -232,47 +154,15 @@ static void test_days_come_again(void **state)
             CHECK(test_now_ms() < end, "%lld partitions after 10 s", (long long)partitions());
         }
     }
-    keeper_release(&one);
-    keeper_release(&two);
+    end_keeper(&one);
+    end_keeper(&two);
 }
 
 /* ---- nobody waits ---- */
 
-struct writer {
-    pthread_t thread;
-    atomic_bool stop;
-    unsigned events;
-    char error[256];
-    unsigned slowest_us;
-};
-
-/* Each insert may wait 50 ms for a lock, else it fails: that does not mistake a busy machine for a
- * lock. */
-static void *write_events(void *arg)
-{
-    struct writer *w = arg;
-    PGconn *conn = pg_try_open(&pg, "svc", 5);
-
-    PQclear(PQexec(conn, "SET lock_timeout = '50ms'"));
-    while (!atomic_load(&w->stop) && w->error[0] == '\0') {
-        uint64_t begun = test_now_us();
-        PGresult *res = PQexec(conn, EVENT);
-        unsigned took = (unsigned)(test_now_us() - begun);
-
-        if (PQresultStatus(res) != PGRES_COMMAND_OK)
-            (void)snprintf(w->error, sizeof(w->error), "%s", PQresultErrorMessage(res));
-        PQclear(res);
-        w->events++;
-        if (took > w->slowest_us)
-            w->slowest_us = took;
-    }
-    PQfinish(conn);
-    return NULL;
-}
-
 static void test_writers_do_not_wait(void **state)
 {
-    struct writer w = {0};
+    struct stopwatch w;
     struct keeper k;
     PGconn *open_writer = pg_open(&pg, "svc");
     uint64_t end;
@@ -280,26 +170,21 @@ static void test_writers_do_not_wait(void **state)
     (void)state;
     drop_days_ahead();
     pg_exec(open_writer, "BEGIN");
-    pg_exec(open_writer, EVENT);
-    assert_int_equal(pthread_create(&w.thread, NULL, write_events, &w), 0);
-    keeper_init(&k);
+    pg_exec(open_writer, STOPWATCH_EVENT);
+    stopwatch_start(&w, &pg);
+    begin_keeper(&k);
     end = test_now_ms() + 10000;
     while (partitions() < 8) {
         keeper_turn(&k, 5);
         CHECK(test_now_ms() < end, "%lld partitions after 10 s", (long long)partitions());
     }
-    keeper_wait_for(&k, "ensure_days(7)",
-                    3); /* looks at what is there are in nobody's way either */
-    atomic_store(&w.stop, true);
-    assert_int_equal(pthread_join(w.thread, NULL), 0);
-    assert_string_equal(w.error, "");
+    keeper_wait_for_statements(&k, &pg, "ensure_days(7)",
+                               3); /* looks at what is there are in nobody's way either */
+    stopwatch_stop(&w, "seven new partitions");
     assert_false(file_holds(pg.log, " still waiting for "));
-    assert_true(w.events > 20);
-    print_message("# %u inserts beside seven new partitions, the slowest took %u us\n", w.events,
-                  w.slowest_us);
-    pg_exec(open_writer, EVENT);
+    pg_exec(open_writer, STOPWATCH_EVENT);
     pg_exec(open_writer, "COMMIT");
-    keeper_release(&k);
+    end_keeper(&k);
     PQfinish(open_writer);
 }
 
@@ -364,9 +249,9 @@ static void survives(PGconn *conn, const char *breaks, const char *repairs, cons
     drop_days_ahead();
     pg_exec(conn, "%s", breaks);
     log_catch();
-    keeper_init(&k);
+    begin_keeper(&k);
     keeper_wait_for_log(&k, part);
-    keeper_wait_for(&k, "ensure_days(0)", 8); /* a refused one is logged twice */
+    keeper_wait_for_statements(&k, &pg, "ensure_days(0)", 8); /* a refused one is logged twice */
     pg_exec(conn, "%s", repairs);
     keeper_wait_for_log(&k, "has its partition again");
     log = log_caught();
@@ -374,7 +259,7 @@ static void survives(PGconn *conn, const char *breaks, const char *repairs, cons
     assert_contains(log, "remedy=");
     assert_int_equal(occurrences(log, "partition created"), 7);
     assert_int_equal(partitions(), 8);
-    keeper_release(&k);
+    end_keeper(&k);
 }
 
 static void test_failures_are_told_once(void **state)
@@ -436,9 +321,9 @@ static void test_a_skipped_day(void **state)
             "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, created_at) "
             "VALUES ('a', 'late', 'c', now() + interval '3 days')");
     log_catch();
-    keeper_init(&k);
+    begin_keeper(&k);
     keeper_wait_for_log(&k, "holds rows of this day");
-    keeper_wait_for(&k, "ensure_days(7)", 4);
+    keeper_wait_for_statements(&k, &pg, "ensure_days(7)", 4);
     assert_int_equal(partitions(), 7);
     pg_exec(owner, "DELETE FROM outbox.event_default");
     keeper_wait_for_log(&k, "has its partition again");
@@ -448,7 +333,7 @@ static void test_a_skipped_day(void **state)
                                           "interval '3 days') AT TIME ZONE 'UTC', 'YYYYMMDD') || "
                                           "' days=1 '"));
     assert_int_equal(partitions(), 8);
-    keeper_release(&k);
+    end_keeper(&k);
 }
 
 /* ---- */

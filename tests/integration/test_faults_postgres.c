@@ -254,7 +254,7 @@ static void test_wall_clock_jumps(void **state)
     test_sleep_ms(2500);
     assert_int_equal(outboxd_log_count(&trial.relay, "level=warn msg=\"producer"), 0);
     file_write(clock, "+86400\n");
-    outboxd_wait_log(&trial.relay, "cause=clock_wrong", 10000);
+    outboxd_wait_log(&trial.relay, "problem=clock_wrong", 10000);
     test_sleep_ms(1000);
     file_write(clock, "+0\n");
     trial_healed(&trial, "right again after a day ahead");

@@ -5,10 +5,12 @@
 #include "../support/kafka.h"
 #include "../support/kafka_admin.h"
 #include "../support/proc.h"
+#include "report_words.h"
 
 #include "base/err.h"
 #include "kafka/inspect.h"
 #include "kafka/producer.h"
+#include "kafka/scan.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -32,6 +34,8 @@ static void remember(void *ctx, enum finding finding, const char *what, const ch
 {
     (void)ctx;
     CHECK(seen.count < ARRAY_LEN(seen.line), "more lines than expected: %s", what);
+    CHECK(finding != FINDING_WRONG || (names_its_problem(what) && way_out),
+          "no problem, or no way out: %s", what);
     struct line *l = &seen.line[seen.count++];
     l->finding = finding;
     snprintf(l->what, sizeof(l->what), "%s", what);
@@ -305,6 +309,87 @@ static void topic_that_may_not_be_seen(void **state)
                     "kafka-acls.sh");
 }
 
+/* ---- reading, as `outboxd verify` does ------------------------------------------------------- */
+
+static void no_topic(void *ctx, size_t topic, int32_t partitions)
+{
+    (void)topic;
+    *(int32_t *)ctx = partitions;
+}
+
+static void no_partition(void *ctx, size_t topic, int32_t partition, int64_t low, int64_t start,
+                         int64_t end)
+{
+    (void)ctx, (void)topic, (void)partition, (void)low, (void)start, (void)end;
+}
+
+static int no_record(void *ctx, const struct scan_record *r, struct err *err)
+{
+    (void)ctx, (void)r, (void)err;
+    return 0;
+}
+
+static void no_progress(void *ctx, int64_t read, int64_t total)
+{
+    (void)ctx, (void)read, (void)total;
+}
+
+static int scan(const char *topic, int32_t *partitions, struct err *err)
+{
+    struct kafka_sink_params params = {.brokers = kafka_brokers(&cluster), .client_id = "reader"};
+    return kafka_scan(&(struct scan_params){.kafka = &params,
+                                            .topics = &topic,
+                                            .topic_count = 1,
+                                            .since_us = SCAN_NO_TIME,
+                                            .ctx = partitions,
+                                            .topic = no_topic,
+                                            .partition = no_partition,
+                                            .record = no_record,
+                                            .progress = no_progress},
+                      err);
+}
+
+static void write_one(const char *topic)
+{
+    static char value[] = "x";
+    struct kafka_client c;
+    kafka_client_open(&c, kafka_brokers(&cluster));
+    assert_int_equal(rd_kafka_producev(c.rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE(value, 1),
+                                       RD_KAFKA_V_END),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(c.rk, 20000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    kafka_client_close(&c);
+}
+
+/* Of the topics above: one may be written and seen, but not read, the other not even seen. A
+ * relay's principal may well be like that. */
+static void topics_that_may_not_be_read(void **state)
+{
+    static const char *const topics[] = {"closed", "hidden"};
+    struct err err = {0};
+    int32_t partitions = -1;
+    (void)state;
+    write_one("closed");
+    for (size_t i = 0; i < ARRAY_LEN(topics); i++) {
+        assert_int_equal(scan(topics[i], &partitions, &err), -1);
+        assert_int_equal(err.kind, ERR_CONFIG);
+        assert_int_equal(err.problem, PROBLEM_TOPIC_UNREADABLE);
+        assert_contains(err.text, topics[i]);
+    }
+}
+
+/* Not even where brokers make what is asked for. */
+static void reading_makes_no_topic(void **state)
+{
+    struct err err = {0};
+    int32_t partitions = -1;
+    (void)state;
+    assert_ok(scan("never-made", &partitions, &err), &err);
+    assert_int_equal(partitions, 0);
+    assert_ok(scan("never-made", &partitions, &err), &err);
+    assert_int_equal(partitions, 0);
+}
+
 static void idempotence_that_is_refused(void **state)
 {
     (void)state;
@@ -454,6 +539,8 @@ int main(void)
         cmocka_unit_test(diagnose_without_a_topic),
         cmocka_unit_test(settings_that_may_not_be_read),
         cmocka_unit_test(topic_that_may_not_be_seen),
+        cmocka_unit_test(topics_that_may_not_be_read),
+        cmocka_unit_test(reading_makes_no_topic),
         cmocka_unit_test(idempotence_that_is_refused),
     };
     const struct CMUnitTest three[] = {

@@ -88,6 +88,43 @@ static void test_lease(void **state)
     PQfinish(conn);
 }
 
+/* Every answer about the row tells that it is paused, and a store counts what it covers. */
+static void test_paused(void **state)
+{
+    struct source_user u;
+    PGconn *conn = pg_open(&pg, "postgres");
+    struct position at = {0};
+
+    (void)state;
+    open_as(&u, "host-a", 10000);
+    position_set(&at, "10:20:15", "", 0);
+    assert_true(source_user_take(&u, TAKE_IF_FREE, 0, 0)->ours);
+    assert_false(u.view.paused);
+    assert_true(source_user_store(&u, u.view.epoch, &at, false));
+    assert_int_equal(u.answer, LEASE_OURS);
+    assert_true(source_user_renew(&u, u.view.epoch));
+    assert_int_equal(u.answer, LEASE_OURS);
+    assert_string_equal(pg_scalar(conn, "SELECT outbox.pause('orders')"), "t");
+    assert_true(source_user_renew(&u, u.view.epoch)); /* the epoch stays */
+    assert_int_equal(u.answer, LEASE_PAUSED);
+    assert_true(source_user_store(&u, u.view.epoch, &at, false));
+    assert_int_equal(u.answer, LEASE_PAUSED);
+    assert_int_equal(pg_int(conn, "SELECT published FROM outbox.lane"), 2); /* one a store */
+    assert_false(source_user_renew(&u, u.view.epoch + 1));
+    assert_int_equal(u.answer, LEASE_LOST);
+    assert_true(source_user_take(&u, TAKE_OWN, 0, 0)->ours);
+    assert_true(u.view.paused);
+    assert_string_equal(pg_scalar(conn, "SELECT outbox.resume('orders')"), "t");
+    assert_true(source_user_renew(&u, u.view.epoch));
+    assert_int_equal(u.answer, LEASE_OURS);
+    pg_exec(conn, "UPDATE outbox.relay SET holder = NULL");
+    pg_exec(conn, "UPDATE outbox.lane SET published = 0");
+    str_release(&at.base);
+    str_release(&at.target);
+    source_user_release(&u);
+    PQfinish(conn);
+}
+
 static void test_takeover_race(void **state)
 {
     struct source_user a, b;
@@ -129,7 +166,7 @@ static void test_waiting_for_the_row(void **state)
     position_set(&at, "5:5:", "", 0);
     pg_exec(conn, "BEGIN; UPDATE outbox.relay SET epoch = epoch + 1, holder = gen_random_uuid()");
     was = u.stores;
-    SOURCE_OP(&u, store(u.source, u.view.epoch, &at, false));
+    SOURCE_OP(&u, store(u.source, u.view.epoch, &at, 1, false));
     source_user_turn(&u, 100);
     assert_int_equal(u.stores, was);
     pg_exec(conn, "COMMIT");
@@ -356,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_paused),
         cmocka_unit_test(test_takeover_race),
         cmocka_unit_test(test_waiting_for_the_row),
         cmocka_unit_test(test_commits_on_disk),

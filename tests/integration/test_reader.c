@@ -8,27 +8,6 @@
 
 static struct pg_server pg;
 
-static void start_now(struct position *at, PGconn *conn)
-{
-    memset(at, 0, sizeof(*at));
-    str_set(&at->base, pg_scalar(conn, "SELECT pg_current_snapshot()"));
-    str_reset(&at->target);
-}
-
-static void end_at(struct position *at)
-{
-    str_release(&at->base);
-    str_release(&at->target);
-}
-
-static void open_user(struct source_user *u)
-{
-    struct outbox_params params = source_user_params(pg_url(&pg, "relay", "postgres").text);
-
-    source_user_init(u, &params);
-    source_user_open(u);
-}
-
 /* ---- columns ---- */
 
 struct seen_columns {
@@ -80,11 +59,11 @@ static void test_columns(void **state)
     struct position at;
 
     (void)state;
-    open_user(&u);
+    source_user_begin(&u, &pg);
     for (int round = 0; round < 3; round++) { /* by poll, and by both kinds of page */
         struct seen_columns seen = {0};
 
-        start_now(&at, conn);
+        position_now(&at, conn);
         pg_exec(conn, "INSERT INTO outbox.event (event_id, aggregate_type, aggregate_id, "
                       "event_type, payload, occurred_at)"
                       " VALUES ('01000000-0000-0000-0000-0000000000ff', 'order', '', 'évent', "
@@ -103,22 +82,13 @@ static void test_columns(void **state)
         assert_int_equal(seen.rows, 3);
         assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
         assert_true(u.complete);
-        end_at(&at);
+        position_release(&at);
     }
     source_user_release(&u);
     PQfinish(conn);
 }
 
 /* ---- limits ---- */
-
-static bool poll(struct source_user *u, const struct position *at, uint32_t rows, size_t bytes)
-{
-    unsigned was = u->fetches;
-
-    SOURCE_OP(u, poll(u->source, &at->base, rows, bytes));
-    source_user_wait(u, &u->fetches, was);
-    return u->complete;
-}
 
 static void test_poll_limits(void **state)
 {
@@ -127,29 +97,29 @@ static void test_poll_limits(void **state)
     struct position at;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
     for (int i = 0; i < 10; i++)
         pg_exec(
             conn,
             "SELECT outbox.publish('order', 'k', 'e', json_build_object('x', repeat('y', 100)))");
-    assert_true(poll(&u, &at, 10, 10000));
+    assert_true(source_user_poll(&u, &at, 10, 10000));
     assert_int_equal(u.rows, 10);
-    assert_false(poll(&u, &at, 9, 10000));
+    assert_false(source_user_poll(&u, &at, 9, 10000));
     assert_int_equal(u.rows, 0);
     assert_false(u.dropped);
-    assert_false(poll(&u, &at, 10, 1000));
-    assert_true(poll(&u, &at, 10, 1200));
-    end_at(&at);
-    start_now(&at, conn);
+    assert_false(source_user_poll(&u, &at, 10, 1000));
+    assert_true(source_user_poll(&u, &at, 10, 1200));
+    position_release(&at);
+    position_now(&at, conn);
     /* stored in about 12 kB, a megabyte when unpacked: its true size counts */
     pg_exec(
         conn,
         "SELECT outbox.publish('order', 'k', 'e', json_build_object('x', repeat('y', 1000000)))");
-    assert_false(poll(&u, &at, 10, 900000));
-    assert_true(poll(&u, &at, 10, 1100000));
+    assert_false(source_user_poll(&u, &at, 10, 900000));
+    assert_true(source_user_poll(&u, &at, 10, 1100000));
     assert_int_equal(u.rows, 1);
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -185,7 +155,7 @@ static void test_oversize(void **state)
     params.max_event_bytes = 100000;
     source_user_init(&u, &params);
     source_user_open(&u);
-    start_now(&at, conn);
+    position_now(&at, conn);
     pg_exec(conn,
             "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload, "
             "payload_bytes, headers) VALUES"
@@ -212,7 +182,7 @@ static void test_oversize(void **state)
     assert_false(sizes.headers[3]);
     assert_int_equal(sizes.oversize[4], 0);
     assert_true(sizes.headers[4]);
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -244,15 +214,6 @@ static enum row_verdict hold_row(void *ctx, const struct event *e)
     return ROW_TAKEN;
 }
 
-static void bulk(PGconn *conn, int events, int payload_bytes)
-{
-    pg_exec(conn,
-            "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload)"
-            " SELECT 'bulk', 'k' || g, 'e', to_json(repeat(md5(g::text), %d / 32)) FROM "
-            "generate_series(1, %d) g",
-            payload_bytes, events);
-}
-
 static void wait_held(struct source_user *u, const struct holder *h, unsigned was)
 {
     uint64_t end = test_now_ms() + 10000;
@@ -280,9 +241,9 @@ static void test_hold_and_resume(void **state)
     struct position at;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
-    bulk(conn, 200, 64);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
+    insert_events(conn, 200, 64);
     str_set(&at.target, pg_scalar(conn, "SELECT pg_current_snapshot()"));
     for (int page = 0; page < 2; page++) {
         struct holder h = {.twice = true};
@@ -305,7 +266,7 @@ static void test_hold_and_resume(void **state)
         assert_int_equal(u.rows, 200);
         assert_false(u.dropped);
     }
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -319,9 +280,9 @@ static void test_drop_rest(void **state)
     struct position at;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
-    bulk(conn, 800, 100000); /* 80 MB: the server cannot have sent it all */
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
+    insert_events(conn, 800, 100000); /* 80 MB: the server cannot have sent it all */
     str_set(&at.target, pg_scalar(conn, "SELECT pg_current_snapshot()"));
     for (int round = 0; round < 20; round++) {
         struct holder h = {.held_at = round * 7 % 50};
@@ -338,7 +299,7 @@ static void test_drop_rest(void **state)
         assert_int_equal(u.rows, h.rows);
         assert_int_equal(h.rows, round * 7 % 50);
         u.row = NULL;
-        assert_false(poll(&u, &at, 1, 1000)); /* was not hit by the cancellation */
+        assert_false(source_user_poll(&u, &at, 1, 1000)); /* was not hit by the cancellation */
     }
     assert_int_equal(u.lost, 0);
     /* a held COPY waits in the socket, without growing us */
@@ -354,8 +315,8 @@ static void test_drop_rest(void **state)
     SOURCE_OP(&u, close(u.source)); /* in the middle of it */
     u.row = NULL;
     source_user_open(&u);
-    assert_false(poll(&u, &at, 1, 1000));
-    end_at(&at);
+    assert_false(source_user_poll(&u, &at, 1, 1000));
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -369,9 +330,9 @@ static void test_drop_rest_of_a_poll(void **state)
     unsigned was;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
-    bulk(conn, 20, 64);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
+    insert_events(conn, 20, 64);
     was = u.fetches;
     u.row = hold_row;
     u.row_ctx = &h;
@@ -381,7 +342,7 @@ static void test_drop_rest_of_a_poll(void **state)
     source_user_wait(&u, &u.fetches, was);
     assert_true(u.dropped);
     assert_int_equal(u.rows, 5);
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -402,17 +363,17 @@ static void test_memory(void **state)
 #endif
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
     pg_exec(conn, "ALTER TABLE outbox.event ALTER COLUMN payload SET STORAGE EXTERNAL");
     for (int i = 0; i < 10; i++)
-        bulk(conn, 30, 1000000);
+        insert_events(conn, 30, 1000000);
     before = proc_rss_kib(getpid());
     assert_int_equal(source_user_read(&u, &at, 100, 100, -1), 300);
     grown = proc_peak_kib(getpid()) - before;
     CHECK(grown < most, "peak %ld KiB above", grown);
     pg_exec(conn, "DELETE FROM outbox.event WHERE octet_length(payload::text) > 900000");
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
@@ -426,15 +387,15 @@ static void test_server_crash(void **state)
     struct position at;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
     PQfinish(conn);
     for (int round = 0; round < 3; round++) {
         unsigned was = u.lost;
 
         if (round == 1) { /* while a query is out */
             conn = pg_open(&pg, "postgres");
-            bulk(conn, 100000, 320);
+            insert_events(conn, 100000, 320);
             str_set(&at.target, pg_scalar(conn, "SELECT pg_current_snapshot()"));
             PQfinish(conn);
             ask(&u, &at, true);
@@ -448,7 +409,7 @@ static void test_server_crash(void **state)
         pg_start(&pg);
         source_user_open(&u);
     }
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
 }
 

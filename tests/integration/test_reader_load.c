@@ -8,27 +8,6 @@
 
 static struct pg_server pg;
 
-static void start_now(struct position *at, PGconn *conn)
-{
-    memset(at, 0, sizeof(*at));
-    str_set(&at->base, pg_scalar(conn, "SELECT pg_current_snapshot()"));
-    str_reset(&at->target);
-}
-
-static void end_at(struct position *at)
-{
-    str_release(&at->base);
-    str_release(&at->target);
-}
-
-static void open_user(struct source_user *u)
-{
-    struct outbox_params params = source_user_params(pg_url(&pg, "relay", "postgres").text);
-
-    source_user_init(u, &params);
-    source_user_open(u);
-}
-
 /* ---- the load ---- */
 
 struct judge {
@@ -112,8 +91,8 @@ static void test_adversarial_load(void **state)
 
     (void)state;
     load_prepare(&pg);
-    open_user(&u);
-    start_now(&at, conn);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
     u.row = judge_row;
     u.row_ctx = &judge;
     load = load_start(&(struct load_params){.pg = &pg,
@@ -148,30 +127,12 @@ static void test_adversarial_load(void **state)
     assert_true(backlogs > 10);
     load_free(load);
     free(judge.ids);
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }
 
 /* ---- figures ---- */
-
-static void bulk(PGconn *conn, int events, int payload_bytes)
-{
-    pg_exec(conn,
-            "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload)"
-            " SELECT 'bulk', 'k' || g, 'e', to_json(repeat(md5(g::text), %d / 32)) FROM "
-            "generate_series(1, %d) g",
-            payload_bytes, events);
-}
-
-static bool poll(struct source_user *u, const struct position *at, uint32_t rows, size_t bytes)
-{
-    unsigned was = u->fetches;
-
-    SOURCE_OP(u, poll(u->source, &at->base, rows, bytes));
-    source_user_wait(u, &u->fetches, was);
-    return u->complete;
-}
 
 static void test_figures(void **state)
 {
@@ -185,20 +146,20 @@ static void test_figures(void **state)
     const unsigned polls = 500;
 
     (void)state;
-    open_user(&u);
-    start_now(&at, conn);
-    (void)poll(&u, &at, 500, 1 << 20);
+    source_user_begin(&u, &pg);
+    position_now(&at, conn);
+    (void)source_user_poll(&u, &at, 500, 1 << 20);
     t0 = test_now_us();
     for (unsigned i = 0; i < polls; i++)
-        assert_true(poll(&u, &at, 500, 1 << 20));
+        assert_true(source_user_poll(&u, &at, 500, 1 << 20));
     idle = test_now_us() - t0;
     for (unsigned i = 0; i < polls; i++) {
-        bulk(conn, 1, 224);
+        insert_events(conn, 1, 224);
         t0 = test_now_us();
         assert_int_equal(source_user_read(&u, &at, 500, 500, -1), 1);
         one += test_now_us() - t0;
     }
-    bulk(conn, 500000, 224);
+    insert_events(conn, 500000, 224);
     pg_exec(conn, "ANALYZE outbox.event");
     t0 = test_now_us();
     assert_int_equal(source_user_read(&u, &at, 500, 10000, -1), 500000);
@@ -206,7 +167,7 @@ static void test_figures(void **state)
     print_message("poll: %llu us idle, %llu us with a row; pages: %llu rows/s\n",
                   (unsigned long long)idle / polls, (unsigned long long)one / polls,
                   500000ULL * 1000000 / pages);
-    end_at(&at);
+    position_release(&at);
     source_user_release(&u);
     PQfinish(conn);
 }

@@ -1,77 +1,5 @@
 /* The whole binary in the situations that the README speaks of, one by one. */
-#include "../support/check.h"
-
-#include "../support/kafka.h"
-#include "../support/load.h"
-#include "../support/oracle.h"
-#include "../support/outboxd.h"
-#include "../support/pg.h"
-#include "../support/tmp.h"
-
-#include <signal.h>
-#include <stdlib.h>
-
-#define TOPIC "order-events"
-
-static struct kafka kafka;
-static struct pg_server pg;
-static struct outboxd relay;
-static PGconn *owner;
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    relay = (struct outboxd){0};
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    load_prepare(&pg);
-    owner = pg_open(&pg, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    outboxd_kill9(&relay);
-    if (kafka_partitions(kafka_brokers(&kafka), TOPIC) > 0)
-        kafka_delete_topic(&kafka, TOPIC);
-    PQfinish(owner);
-    pg_drop(&pg);
-    return 0;
-}
-
-static void assert_oracle(int64_t max_duplicates)
-{
-    struct oracle_params p = {.pg = &pg, .brokers = kafka_brokers(&kafka), .wait_ms = 5000};
-
-    (void)oracle_assert(&p, max_duplicates);
-}
-
-static void publish(const char *key, int seq, int padding)
-{
-    pg_exec(
-        owner,
-        "SELECT outbox.publish('order', '%s', 'order.placed', "
-        "json_build_object('seq', %d, 'padding', "
-        "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, %d))))", /* lz4 can do
-                                                                                         nothing for
-                                                                                         it */
-        key, seq, padding / 32 + 1);
-}
+#include "relay_case.h"
 
 /* The relay tells the database within a second. */
 static void assert_status(const char *part)
@@ -96,7 +24,7 @@ static void test_a_refused_event_halts_and_nothing_overtakes(void **state)
     kafka_create_topic(&kafka, TOPIC, 1, config);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     for (int i = 1; i <= 40; i++)
-        publish("k", i, i == 12 ? 60000 : 10);
+        publish_padded("k", i, i == 12 ? 60000 : 10);
     culprit = pg_scalar(owner, "SELECT event_id FROM outbox.event ORDER BY id OFFSET 11 LIMIT 1");
     outboxd_start(&relay);
     outboxd_wait_log(&relay, "halted", 20000);
@@ -121,7 +49,7 @@ static void test_a_refused_event_halts_and_nothing_overtakes(void **state)
     outboxd_wait_drained(&relay, 5000);
     assert_status("ok");
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_the_first_message_of_a_fresh_producer_is_refused(void **state)
@@ -131,9 +59,9 @@ static void test_the_first_message_of_a_fresh_producer_is_refused(void **state)
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 1, config);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
-    publish("k", 1, 60000);
+    publish_padded("k", 1, 60000);
     for (int i = 2; i <= 20; i++)
-        publish("k", i, 10);
+        publish_padded("k", i, 10);
     outboxd_start(&relay);
     outboxd_wait_log(&relay, "halted", 20000);
     assert_int_equal(kafka_record_count(kafka_brokers(&kafka), TOPIC), 0);
@@ -141,7 +69,7 @@ static void test_the_first_message_of_a_fresh_producer_is_refused(void **state)
     proc_signal(&relay.proc, SIGHUP);
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_an_oversize_payload_halts_without_being_fetched(void **state)
@@ -149,9 +77,9 @@ static void test_an_oversize_payload_halts_without_being_fetched(void **state)
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 2, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_event_bytes: 100KB", NULL);
-    publish("a", 1, 10);
-    publish("b", 1, 300000);
-    publish("c", 1, 10);
+    publish_padded("a", 1, 10);
+    publish_padded("b", 1, 300000);
+    publish_padded("c", 1, 10);
     outboxd_start(&relay);
     outboxd_wait_log(&relay, "event_oversize", 10000);
     /* what was read before it is published all the same */
@@ -163,7 +91,7 @@ static void test_an_oversize_payload_halts_without_being_fetched(void **state)
     outboxd_start(&relay);
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_a_missing_topic_is_waited_for(void **state)
@@ -172,7 +100,7 @@ static void test_a_missing_topic_is_waited_for(void **state)
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
     for (int i = 1; i <= 30; i++)
-        publish("k", i, 10);
+        publish_padded("k", i, 10);
     outboxd_wait_log(&relay, "topic_missing", 10000);
     WAIT_UNTIL(
         pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE trouble_cause = 'topic_missing'") ==
@@ -187,7 +115,7 @@ static void test_a_missing_topic_is_waited_for(void **state)
                3000);
     assert_status("ok");
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_brokers_down_at_the_start(void **state)
@@ -197,7 +125,7 @@ static void test_brokers_down_at_the_start(void **state)
     kafka_stop(&kafka, 0);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
-    publish("k", 1, 10);
+    publish_padded("k", 1, 10);
     outboxd_wait_log(&relay, "broker_unreachable", 10000);
     WAIT_UNTIL(
         pg_int(owner,
@@ -210,7 +138,7 @@ static void test_brokers_down_at_the_start(void **state)
                    0,
                10000);
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_partitions_are_added_under_load(void **state)
@@ -262,7 +190,7 @@ static void test_tombstones_headers_topics_and_raw(void **state)
         "content_type => 'avro/binary')");
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
     kafka_delete_topic(&kafka, "audit");
 }
 
@@ -278,7 +206,7 @@ static void test_the_doorbell_misses_nothing(void **state)
     outboxd_start(&relay);
     outboxd_wait_log(&relay, "lease taken", 5000);
     for (int i = 1; i <= 3000; i++) {
-        publish("k", i, 10);
+        publish_padded("k", i, 10);
         /* mostly around the 30 ms after which the relay goes to sleep */
         test_sleep_ms((unsigned)rand_r(&chance) % (i % 20 == 0 ? 60 : 4));
     }
@@ -286,7 +214,7 @@ static void test_the_doorbell_misses_nothing(void **state)
     assert_int_equal(outboxd_stop(&relay), 0);
     assert_int_equal(outboxd_log_number(&relay, "wakeups_fallback"), 0);
     assert_true(outboxd_log_number(&relay, "wakeups_notify") > 20);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_memory_stays_bounded(void **state)
@@ -297,7 +225,7 @@ static void test_memory_stays_bounded(void **state)
     kafka_create_topic(&kafka, TOPIC, 3, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
     outboxd_start(&relay);
-    publish("k", 1, 10);
+    publish_padded("k", 1, 10);
     outboxd_wait_drained(&relay, 5000);
     test_sleep_ms(1000);
     idle = proc_rss_kib(relay.proc.pid);
@@ -314,7 +242,7 @@ static void test_memory_stays_bounded(void **state)
     assert_in_range(proc_peak_kib(relay.proc.pid), 1, 64 * 1024);
 #endif
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 static void test_memory_with_large_payloads(void **state)
@@ -336,7 +264,7 @@ static void test_memory_with_large_payloads(void **state)
     assert_in_range(proc_peak_kib(relay.proc.pid), 1, 64 * 1024);
 #endif
     assert_int_equal(outboxd_stop(&relay), 0);
-    assert_oracle(0);
+    assert_oracle(NULL, 0);
 }
 
 int main(void)

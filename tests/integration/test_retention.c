@@ -1,16 +1,11 @@
 /* Old days, on a real Postgres: they go when every relay has published all of them, not before, and
  * in nobody's way; what keeps them is told once. */
 #include "../support/check.h"
+#include "../support/keeper.h"
 #include "../support/log_catch.h"
+#include "../support/stopwatch.h"
 #include "outbox/retention.h"
-#include "outbox/session.h"
-#include "outbox/timer.h"
 #include "retention_case.h"
-
-#include <event2/event.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 
 /* What one step says of the day so many days ago, as the relay's role. */
 static const char *step(PGconn *relay, int days_ago)
@@ -23,114 +18,44 @@ static const char *step(PGconn *relay, int days_ago)
 
 /* ---- the keeper of retention by itself, with short pauses ---- */
 
-struct keeper {
-    struct event_base *base;
-    struct timer *beat;
-    struct session *session;
+static void start(void *ctx)
+{
+    retention_start(ctx);
+}
+
+static void forget(void *ctx)
+{
+    retention_forget(ctx);
+}
+
+static void begin_keeper(struct keeper *k, int64_t keep_ms)
+{
     struct retention *retention;
-    struct err why;
-    bool broken;
-};
 
-static void connected(void *ctx)
-{
-    struct keeper *k = ctx;
-
-    retention_start(k->retention);
+    keeper_init(k, &pg);
+    retention = retention_new(&(struct retention_params){.base = k->base,
+                                                         .now_ms = test_now_ms,
+                                                         .session = k->session,
+                                                         .keep_ms = keep_ms,
+                                                         .lease_ttl_ms = 4000,
+                                                         .timeout_ms = 5000,
+                                                         .first_ms = 5,
+                                                         .soon_ms = 5,
+                                                         .every_ms = 30,
+                                                         .retry_ms = 20});
+    keeper_open(k, &(struct keeper_job){retention, start, forget});
 }
 
-static void broken(void *ctx, const struct err *why)
+static void end_keeper(struct keeper *k)
 {
-    struct keeper *k = ctx;
-
-    retention_forget(k->retention);
-    k->why = *why;
-    k->broken = true;
-}
-
-static void beat(void *ctx)
-{
-    struct keeper *k = ctx;
-
-    timer_in_ms(k->beat, 5);
-}
-
-static void keeper_init(struct keeper *k, int64_t keep_ms)
-{
-    static const struct session_handlers handlers = {.connected = connected, .broken = broken};
-    struct pg_url url = pg_url(&pg, "relay", "postgres");
-
-    memset(k, 0, sizeof(*k));
-    k->base = event_base_new();
-    assert_non_null(k->base);
-    k->beat = timer_new(k->base, beat, k);
-    beat(k);
-    k->session = session_new(&(struct session_params){.base = k->base,
-                                                      .url = url.text,
-                                                      .application_name = "keeper",
-                                                      .connect_timeout_ms = 5000},
-                             &handlers, k);
-    k->retention = retention_new(&(struct retention_params){.base = k->base,
-                                                            .session = k->session,
-                                                            .keep_ms = keep_ms,
-                                                            .lease_ttl_ms = 4000,
-                                                            .timeout_ms = 5000,
-                                                            .first_ms = 5,
-                                                            .soon_ms = 5,
-                                                            .every_ms = 30,
-                                                            .retry_ms = 20});
-    session_open(k->session);
-}
-
-static void keeper_turn(struct keeper *k, unsigned ms)
-{
-    uint64_t end = test_now_ms() + ms;
-
-    while (test_now_ms() < end)
-        (void)event_base_loop(k->base, EVLOOP_ONCE);
-    CHECK(!k->broken, "broken: %s", k->why.text);
-}
-
-static void keeper_release(struct keeper *k)
-{
-    assert_false(k->broken);
-    assert_true(session_is_open(k->session));
-    retention_free(k->retention);
-    session_free(k->session);
-    timer_free(k->beat);
-    event_base_free(k->base);
-}
-
-static void keeper_wait_for_log(struct keeper *k, const char *part)
-{
-    uint64_t end = test_now_ms() + 20000;
-
-    while (!log_has_caught(part)) {
-        keeper_turn(k, 5);
-        CHECK(test_now_ms() < end, "not told within 20 s: %s", part);
-    }
-}
-
-/* Statements that the server has got from relays, whatever came of them; the role logs them all. */
-static unsigned asked(const char *statement)
-{
-    char *text = file_read(pg.log);
-    unsigned n = occurrences(text, statement);
-
-    free(text);
-    return n;
+    retention_free(k->job.ctx);
+    keeper_release(k);
 }
 
 /* Turns until so many further looks have begun. */
 static void keeper_looks(struct keeper *k, unsigned more)
 {
-    uint64_t end = test_now_ms() + 20000;
-    unsigned until = asked("to_regprocedure('outbox.retire_next") + more;
-
-    while (asked("to_regprocedure('outbox.retire_next") < until) {
-        keeper_turn(k, 10);
-        CHECK(test_now_ms() < end, "no further look within 20 s");
-    }
+    keeper_wait_for_statements(k, &pg, "to_regprocedure('outbox.retire_next", more);
 }
 
 static void keeper_wait_for_partitions(struct keeper *k, int64_t count)
@@ -156,11 +81,11 @@ static void test_old_days_go(void **state)
         pg_exec(owner, OLD_EVENT, day);
     settle("orders");
     log_catch();
-    keeper_init(&k, 3 * DAY_MS);
+    begin_keeper(&k, 3 * DAY_MS);
     keeper_wait_for_partitions(&k, 3); /* the fourth day before today has been over for three */
     keeper_looks(&k, 3);
     log = log_caught();
-    keeper_release(&k);
+    end_keeper(&k);
     assert_int_equal(old_partitions(), 3);
     assert_int_equal(rows(), 4);
     assert_int_equal(occurrences(log, "day retired"), 3);
@@ -183,7 +108,7 @@ static void test_keep_for_ever(void **state)
     pg_exec(owner, OLD_EVENT, 30);
     settle("orders");
     log_catch();
-    keeper_init(&k, 0);
+    begin_keeper(&k, 0);
     keeper_wait_for_log(&k, "rows of days that had no partition");
     keeper_looks(&k, 3);
     assert_int_equal(rows(), 2);
@@ -192,9 +117,9 @@ static void test_keep_for_ever(void **state)
     keeper_wait_for_log(&k, "keeps up again");
     keeper_looks(&k, 2);
     log = log_caught();
-    keeper_release(&k);
+    end_keeper(&k);
     assert_int_equal(occurrences(log, "level=warn"), 1);
-    assert_contains(log, "partition=event_default partitions=1");
+    assert_contains(log, "problem=default_partition partition=event_default partitions=1");
     assert_contains(log, "remedy=");
     assert_int_equal(old_partitions(), 4);
     assert_int_equal(rows(), 1);
@@ -318,58 +243,10 @@ static void test_refusals(void **state)
 
 /* ---- nobody waits ---- */
 
-struct writer {
-    pthread_t thread;
-    atomic_bool stop;
-    unsigned events;
-    char error[256];
-    unsigned slowest_us;
-};
-
-/* Each insert may wait 50 ms for a lock, else it fails: that does not mistake a busy machine for a
- * lock. */
-static void *write_events(void *arg)
-{
-    struct writer *w = arg;
-    PGconn *conn = pg_try_open(&pg, "svc", 5);
-
-    PQclear(PQexec(conn, "SET lock_timeout = '50ms'"));
-    while (!atomic_load(&w->stop) && w->error[0] == '\0') {
-        uint64_t begun = test_now_us();
-        PGresult *res = PQexec(conn, EVENT);
-        unsigned took = (unsigned)(test_now_us() - begun);
-
-        if (PQresultStatus(res) != PGRES_COMMAND_OK)
-            (void)snprintf(w->error, sizeof(w->error), "%s", PQresultErrorMessage(res));
-        PQclear(res);
-        w->events++;
-        if (took > w->slowest_us)
-            w->slowest_us = took;
-    }
-    PQfinish(conn);
-    return NULL;
-}
-
-/* The longest that a service has waited for a lock, of waits above 5 ms, which the server logs:
- * "... acquired RowExclusiveLock on relation 16402 of database 5 after 9.127 ms". */
-static double slowest_lock_ms(void)
-{
-    char *text = file_read(pg.log);
-    double slowest = 0;
-
-    for (const char *p = text; (p = strstr(p, " acquired RowExclusiveLock ")) != NULL; p++) {
-        const char *after = strstr(p, " after ");
-        double ms = after != NULL ? strtod(after + strlen(" after "), NULL) : 0;
-
-        slowest = ms > slowest ? ms : slowest;
-    }
-    free(text);
-    return slowest;
-}
-
 static void test_writers_do_not_wait(void **state)
 {
-    struct writer w[2] = {{.events = 0}, {.events = 0}};
+    struct stopwatch w[2];
+    double slowest_ms;
     struct keeper one;
     struct keeper two;
     PGconn *open_writer = pg_open(&pg, "svc");
@@ -381,13 +258,13 @@ static void test_writers_do_not_wait(void **state)
         pg_exec(owner, OLD_EVENT, day);
     settle("orders");
     pg_exec(open_writer, "BEGIN");
-    pg_exec(open_writer, EVENT);
+    pg_exec(open_writer, STOPWATCH_EVENT);
     for (size_t i = 0; i < ARRAY_LEN(w); i++)
-        assert_int_equal(pthread_create(&w[i].thread, NULL, write_events, &w[i]), 0);
+        stopwatch_start(&w[i], &pg);
 
     /* the days are emptied beside the open transaction; dropping would make writers wait */
-    keeper_init(&one, 3600000);
-    keeper_init(&two, 3600000);
+    begin_keeper(&one, 3600000);
+    begin_keeper(&two, 3600000);
     while (pg_int(owner, "SELECT count(*) FROM outbox.event WHERE aggregate_id = 'old'") > 0) {
         keeper_turn(&one, 2);
         keeper_turn(&two, 2);
@@ -401,18 +278,13 @@ static void test_writers_do_not_wait(void **state)
         keeper_turn(&two, 2);
         CHECK(test_now_ms() < end, "%lld partitions after 20 s", (long long)old_partitions());
     }
-    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
-        atomic_store(&w[i].stop, true);
-        assert_int_equal(pthread_join(w[i].thread, NULL), 0);
-        assert_string_equal(w[i].error, "");
-        assert_true(w[i].events > 20);
-        print_message("# %u inserts beside retention, the slowest took %u us\n", w[i].events,
-                      w[i].slowest_us);
-    }
-    print_message("# the longest wait for a lock took %.1f ms\n", slowest_lock_ms());
-    CHECK(slowest_lock_ms() < 50, "a writer waited %.1f ms for a lock", slowest_lock_ms());
-    keeper_release(&two);
-    keeper_release(&one);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++)
+        stopwatch_stop(&w[i], "retention");
+    slowest_ms = stopwatch_slowest_lock_ms(&pg);
+    print_message("# the longest wait for a lock took %.1f ms\n", slowest_ms);
+    CHECK(slowest_ms < 50, "a writer waited %.1f ms for a lock", slowest_ms);
+    end_keeper(&two);
+    end_keeper(&one);
     PQfinish(open_writer);
 }
 
@@ -429,7 +301,7 @@ static void test_told_once(void **state)
     pg_exec(owner, OLD_EVENT, 2);
     pg_exec(owner, "UPDATE outbox.lane SET base = '1:1:'");
     log_catch();
-    keeper_init(&k, 3600000);
+    begin_keeper(&k, 3600000);
     keeper_wait_for_log(&k, "relay orders has not published all of it"); /* the relay is down */
     keeper_looks(&k, 4);
     pg_exec(reader, "BEGIN; SELECT count(*) FROM outbox.event");
@@ -446,8 +318,9 @@ static void test_told_once(void **state)
     keeper_wait_for_log(&k, "keeps up again");
     keeper_wait_for_partitions(&k, 0);
     log = log_caught();
-    keeper_release(&k);
+    end_keeper(&k);
     assert_int_equal(occurrences(log, "level=warn"), 3);
+    assert_int_equal(occurrences(log, "problem=retention_stuck"), 3);
     assert_int_equal(occurrences(log, "remedy="), 3);
     assert_int_equal(occurrences(log, "day retired"), 1);
     PQfinish(reader);
@@ -469,7 +342,7 @@ static void test_older_schema(void **state)
     path_join(path, source_root(), "sql/outbox/down/0003_retention.down.sql");
     assert_int_equal(pg_psql(&pg, NULL, path, NULL, log_file), 0);
     log_catch();
-    keeper_init(&k, 3600000);
+    begin_keeper(&k, 3600000);
     keeper_wait_for_log(&k, "outboxd migrate");
     keeper_looks(&k, 4);
     assert_int_equal(rows(), 1);
@@ -479,7 +352,7 @@ static void test_older_schema(void **state)
     keeper_wait_for_partitions(&k, 0);
     keeper_wait_for_log(&k, "keeps up again");
     log = log_caught();
-    keeper_release(&k);
+    end_keeper(&k);
     assert_int_equal(occurrences(log, "there is no retention"), 1);
     assert_int_equal(occurrences(log, "level=warn"), 0);
 }

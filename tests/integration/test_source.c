@@ -24,9 +24,10 @@ static void open_as(struct source_user *u, const char *instance, uint32_t ttl_ms
 
 /* ---- what opening refuses ---- */
 
-static void refused(const char *user, const char *dbname, const char *relay, enum err_kind kind,
+static void refused(const char *user, const char *dbname, const char *relay, enum problem problem,
                     const char *part)
 {
+    enum err_kind kind = problem == PROBLEM_DATABASE_STANDBY ? ERR_UNAVAILABLE : ERR_CONFIG;
     struct source_user u;
     struct pg_url url = pg_url(&pg, user, dbname);
     struct outbox_params params = source_user_params(url.text);
@@ -34,6 +35,7 @@ static void refused(const char *user, const char *dbname, const char *relay, enu
     params.relay = relay;
     source_user_init(&u, &params);
     source_user_open_fails(&u, kind, part);
+    CHECK(u.why.problem == problem, "%s: %s", problem_word(u.why.problem), u.why.text);
     source_user_turn(&u, 30);
     assert_int_equal(u.lost, 1);
     assert_int_equal(u.opened, 0);
@@ -47,10 +49,12 @@ static void test_connection_refusals(void **state)
     struct pg_url url = pg_url(&pg, "locked", "postgres");
 
     (void)state;
-    refused("nobody", "postgres", "orders", ERR_CONFIG, "role \"nobody\" does not exist");
-    refused("nobody", "postgres", "orders", ERR_CONFIG, "create the role");
-    refused("relay", "nowhere", "orders", ERR_CONFIG, "database \"nowhere\" does not exist");
-    refused("locked", "postgres", "orders", ERR_CONFIG, "password");
+    refused("nobody", "postgres", "orders", PROBLEM_DATABASE_REFUSED,
+            "role \"nobody\" does not exist");
+    refused("nobody", "postgres", "orders", PROBLEM_DATABASE_REFUSED, "create the role");
+    refused("relay", "nowhere", "orders", PROBLEM_DATABASE_REFUSED,
+            "database \"nowhere\" does not exist");
+    refused("locked", "postgres", "orders", PROBLEM_DATABASE_REFUSED, "password");
 
     params.url = url.text;
     params.password = "wrong";
@@ -67,17 +71,20 @@ static void test_connection_refusals(void **state)
     pg_exec(conn, "ALTER ROLE locked PASSWORD 'other'"); /* once it has worked, it may be repaired
                                                             elsewhere */
     source_user_open_fails(&u, ERR_UNAVAILABLE, "28P01");
+    assert_int_equal(u.why.problem, PROBLEM_DATABASE_REFUSED);
     PQfinish(conn);
     source_user_release(&u);
 
     params = source_user_params("postgres://u:secret@127.0.0.1:1/x");
     source_user_init(&u, &params);
     source_user_open_fails(&u, ERR_UNAVAILABLE, "refused");
+    assert_int_equal(u.why.problem, PROBLEM_DATABASE_UNREACHABLE);
     source_user_release(&u);
 
     params.url = "postgres://u:secret@[::1/x"; /* libpq's own text would show it all */
     source_user_init(&u, &params);
     source_user_open_fails(&u, ERR_CONFIG, "postgres.url");
+    assert_int_equal(u.why.problem, PROBLEM_CONFIGURATION);
     assert_lacks(u.why.text, "secret");
     source_user_release(&u);
 }
@@ -136,45 +143,45 @@ static void test_check_refusals(void **state)
 
     (void)state;
     pg_exec(conn, "CREATE DATABASE empty");
-    refused("relay", "empty", "orders", ERR_CONFIG,
-            "database \"empty\" has no outbox tables: run `outboxd migrate`");
-    refused("bare", "postgres", "orders", ERR_CONFIG, "GRANT outbox_relay TO bare;");
-    refused("relay", "postgres", "nope", ERR_CONFIG,
-            "there is no relay \"nope\" in outbox.relay: run `outboxd migrate`");
+    refused("relay", "empty", "orders", PROBLEM_SCHEMA_MISSING,
+            "database \"empty\" has no outbox tables");
+    refused("bare", "postgres", "orders", PROBLEM_GRANTS_MISSING, "GRANT outbox_relay TO bare;");
+    refused("relay", "postgres", "nope", PROBLEM_RELAY_MISSING,
+            "there is no relay \"nope\" in outbox.relay");
 
     pg_exec(conn, "REVOKE UPDATE ON outbox.lane FROM outbox_relay; REVOKE SELECT ON outbox.event "
                   "FROM outbox_relay");
     refused(
-        "relay", "postgres", "orders", ERR_CONFIG,
+        "relay", "postgres", "orders", PROBLEM_GRANTS_MISSING,
         "one by one: GRANT SELECT ON outbox.event TO relay; GRANT UPDATE ON outbox.lane TO relay;");
     pg_exec(conn, "GRANT UPDATE ON outbox.lane TO outbox_relay; GRANT SELECT ON outbox.event TO "
                   "outbox_relay");
 
     pg_exec(conn, "ALTER TABLE outbox.event ENABLE ROW LEVEL SECURITY");
-    refused("relay", "postgres", "orders", ERR_CONFIG,
+    refused("relay", "postgres", "orders", PROBLEM_ROW_SECURITY,
             "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY");
     pg_exec(conn, "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY");
 
     pg_exec(conn, "ALTER SEQUENCE outbox.event_id_seq CACHE 50");
-    refused("relay", "postgres", "orders", ERR_CONFIG,
+    refused("relay", "postgres", "orders", PROBLEM_SEQUENCE_CACHES,
             "ALTER SEQUENCE outbox.event_id_seq CACHE 1;");
     pg_exec(conn, "ALTER SEQUENCE outbox.event_id_seq CACHE 1");
 
     pg_exec(conn, "INSERT INTO outbox.migration (version, name) VALUES (99, 'future')");
-    refused("relay", "postgres", "orders", ERR_CONFIG, "use a newer outboxd");
+    refused("relay", "postgres", "orders", PROBLEM_SCHEMA_NEWER, "version 99");
     pg_exec(conn, "DELETE FROM outbox.migration WHERE version = 99");
     pg_exec(conn,
             "CREATE TABLE kept AS SELECT * FROM outbox.migration; DELETE FROM outbox.migration");
-    refused("relay", "postgres", "orders", ERR_CONFIG, "has version 0, this outboxd needs");
+    refused("relay", "postgres", "orders", PROBLEM_SCHEMA_OLDER,
+            "has version 0, this outboxd needs");
     pg_exec(conn, "INSERT INTO outbox.migration SELECT * FROM kept; DROP TABLE kept");
 
     pg_exec(conn, "UPDATE outbox.relay SET system_identifier = system_identifier + 1");
-    refused("relay", "postgres", "orders", ERR_CONFIG, "belongs to another server");
-    refused("relay", "postgres", "orders", ERR_CONFIG, "outboxd rebase");
+    refused("relay", "postgres", "orders", PROBLEM_FOREIGN_DATABASE, "belongs to another server");
     pg_exec(conn, "UPDATE outbox.relay SET system_identifier = system_identifier - 1");
 
     pg_exec(conn, "UPDATE outbox.lane SET target = '1:999999999:'");
-    refused("relay", "postgres", "orders", ERR_CONFIG,
+    refused("relay", "postgres", "orders", PROBLEM_POSITION_AHEAD,
             "ahead of the server (transaction 999999999");
     pg_exec(conn, "UPDATE outbox.lane SET target = NULL");
     PQfinish(conn);
@@ -193,12 +200,13 @@ static void test_recovery(void **state)
     pg_stop(&pg);
     file_write(signal, "%s", "");
     pg_start(&pg);
-    refused("relay", "postgres", "orders", ERR_UNAVAILABLE, "waiting for a primary");
+    refused("relay", "postgres", "orders", PROBLEM_DATABASE_STANDBY, "session is read-only");
     (void)snprintf(any, sizeof(any), "%s?target_session_attrs=any",
                    pg_url(&pg, "relay", "postgres").text);
     params = source_user_params(any);
     source_user_init(&u, &params);
-    source_user_open_fails(&u, ERR_UNAVAILABLE, "waiting for a primary");
+    source_user_open_fails(&u, ERR_UNAVAILABLE, "recovery");
+    assert_int_equal(u.why.problem, PROBLEM_DATABASE_STANDBY);
     pg_stop(&pg);
     assert_int_equal(unlink(signal), 0);
     pg_start(&pg);

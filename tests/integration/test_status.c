@@ -54,7 +54,7 @@ static void test_connection_errors(void **state)
     s.password = "wrong";
     status_fails(&s, ERR_CONFIG, "password authentication failed");
     s.password = "right";
-    status_fails(&s, ERR_CONFIG, "outboxd migrate");
+    status_fails(&s, ERR_CONFIG, "no outbox tables");
     (void)snprintf(url.text, sizeof url.text, "postgres://postgres@127.0.0.1:%d/postgres",
                    port_free());
     status_fails(&s, ERR_UNAVAILABLE, "refused");
@@ -82,10 +82,10 @@ static void test_rebase(void **state)
     assert_int_equal(moved.was.last_id, 3);
     assert_int_equal(moved.epoch, 42);
     assert_true(moved.server_changed);
-    assert_string_equal(str_text(&moved.base), pg_scalar(db, "SELECT base FROM outbox.lane"));
+    assert_string_equal(str_text(&moved.is.base), pg_scalar(db, "SELECT base FROM outbox.lane"));
     admin_rebase_release(&moved);
     assert_ok(admin_rebase(&p.server, "orders", "beginning", &moved, &err), &err);
-    assert_string_equal(str_text(&moved.base), "1:1:");
+    assert_string_equal(str_text(&moved.is.base), "1:1:");
     assert_false(moved.server_changed);
     admin_rebase_release(&moved);
 
@@ -124,7 +124,7 @@ static void test_status_fields(void **state)
     pg_exec(db, "CREATE ROLE reader LOGIN IN ROLE outbox_relay");
     url = pg_url(&server, "reader", "fields"); /* the relay's own role is enough */
     status = status_of("orders");
-    assert_int_equal(status.schema_version, 3);
+    assert_int_equal(status.schema_version, migrate_newest_version());
     assert_int_equal(status.bells, 1);
     assert_false(status.leading);
     assert_false(status.foreign_server);
@@ -278,6 +278,170 @@ static void test_unsent_uses_indexes(void **state)
     str_release(&sql);
 }
 
+/* ---- what `run` would refuse ---- */
+
+static void refuses(enum problem problem, const char *part, const char *break_sql,
+                    const char *mend_sql)
+{
+    struct admin_status status;
+
+    pg_exec(db, "%s", break_sql);
+    status = status_of("orders");
+    CHECK(status.refusal.problem == problem, "%s: %s", problem_word(problem),
+          problem_word(status.refusal.problem));
+    assert_int_equal(status.refusal.kind, ERR_CONFIG);
+    assert_contains(status.refusal.text, part);
+    admin_status_release(&status);
+    pg_exec(db, "%s", mend_sql);
+    status = status_of("orders");
+    assert_int_equal(status.refusal.kind, ERR_NONE);
+    admin_status_release(&status);
+}
+
+static void test_what_run_refuses(void **state)
+{
+    struct migrate_params p;
+    struct command_server s = {.url = url.text};
+    struct admin_status status;
+    struct err err;
+
+    (void)state;
+    new_database("refused", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    pg_exec(db, "CREATE ROLE looker LOGIN; GRANT outbox_relay TO looker");
+    url = pg_url(&server, "looker", "refused");
+    refuses(PROBLEM_ROW_SECURITY, "ALTER ROLE looker BYPASSRLS;",
+            "ALTER TABLE outbox.event ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY");
+    refuses(PROBLEM_SEQUENCE_CACHES, "ALTER SEQUENCE outbox.event_id_seq CACHE 1;",
+            "ALTER SEQUENCE outbox.event_id_seq CACHE 5",
+            "ALTER SEQUENCE outbox.event_id_seq CACHE 1;");
+    refuses(PROBLEM_POSITION_AHEAD, "transaction 99999999",
+            "UPDATE outbox.lane SET target = '1:99999999:'",
+            "UPDATE outbox.lane SET target = NULL");
+    refuses(PROBLEM_FOREIGN_DATABASE, "belongs to another server",
+            "UPDATE outbox.relay SET system_identifier = system_identifier + 1",
+            "UPDATE outbox.relay SET system_identifier = system_identifier - 1");
+    refuses(PROBLEM_SCHEMA_NEWER, "version 99",
+            "INSERT INTO outbox.migration (version, name) VALUES (99, 'x')",
+            "DELETE FROM outbox.migration WHERE version = 99");
+    pg_exec(db, "REVOKE outbox_relay FROM looker");
+    assert_fails(admin_status(&s, "orders", &status, &err), &err, ERR_CONFIG,
+                 "GRANT outbox_relay TO looker;");
+    assert_int_equal(err.problem, PROBLEM_GRANTS_MISSING);
+    admin_status_release(&status);
+}
+
+/* A real older schema has fewer columns. */
+static void test_an_older_schema(void **state)
+{
+    struct migrate_params p;
+    struct admin_status status;
+    struct err err;
+
+    (void)state;
+    new_database("older", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    assert_ok(migrate_down(&p, 3, &err), &err);
+    status = status_of("orders");
+    assert_int_equal(status.refusal.problem, PROBLEM_SCHEMA_OLDER);
+    assert_int_equal(status.schema_version, 3);
+    assert_int_equal(status.published, -1);
+    assert_true(status.paused_s < 0 && status.rate < 0);
+    admin_status_release(&status);
+}
+
+/* ---- pause, rate, transactions ---- */
+
+static void test_pause_and_rate(void **state)
+{
+    struct migrate_params p;
+    struct admin_status status;
+    PGconn *leader;
+
+    (void)state;
+    new_database("rates", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    status = status_of("orders");
+    assert_true(status.paused_s < 0 && status.rate < 0); /* nobody leads */
+    assert_int_equal(status.published, 0);
+    admin_status_release(&status);
+
+    pg_exec(db, "SELECT outbox.pause('orders', 'a reason', 'somebody')");
+    pg_exec(db, "UPDATE outbox.relay SET holder = gen_random_uuid(), instance = 'here', "
+                "renewed_at = clock_timestamp(), ttl_ms = 60000");
+    status = status_of("orders");
+    assert_true(status.paused_s >= 0);
+    assert_string_equal(str_text(&status.paused_by), "somebody");
+    assert_string_equal(str_text(&status.pause_reason), "a reason");
+    assert_true(status.rate >= 0 && status.rate <= 0);
+    admin_status_release(&status);
+
+    leader = PQconnectdb(url.text); /* stores a hundred events every 50 ms, for up to ten seconds */
+    assert_int_equal(PQsendQuery(leader, "DO $$ BEGIN FOR i IN 1..200 LOOP UPDATE outbox.lane SET "
+                                         "published = published + 100; COMMIT; PERFORM "
+                                         "pg_sleep(0.05); END LOOP; END $$"),
+                     1);
+    WAIT_UNTIL(pg_int(db, "SELECT published FROM outbox.lane") > 0, 5000);
+    status = status_of("orders");
+    assert_true(status.published > 0);
+    CHECK(status.rate > 0 && status.rate < 2500, "%.0f events/s", status.rate);
+    admin_status_release(&status);
+    pg_exec(db, "SELECT pg_terminate_backend(%d)", PQbackendPID(leader));
+    PQfinish(leader);
+}
+
+static void expect_transaction(const char *name, bool locks_event, const char *way_out)
+{
+    const char *seconds = "0"; /* a minute cannot be waited for */
+    struct err err;
+    PGresult *rows = command_query(db, sql_query("status_transactions"), 1, &seconds, &err);
+
+    assert_non_null(rows);
+    assert_int_equal(PQntuples(rows), 1);
+    assert_contains(PQgetvalue(rows, 0, 0), name);
+    assert_int_equal(command_bool(rows, 0, 2), locks_event);
+    assert_contains(PQgetvalue(rows, 0, 3), way_out);
+    pg_exec(db, "%s", PQgetvalue(rows, 0, 3)); /* the way out ends it */
+    PQclear(rows);
+    WAIT_UNTIL(pg_int(db, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%%'") ==
+                   0,
+               5000);
+}
+
+static void test_transactions_that_matter(void **state)
+{
+    struct migrate_params p;
+    struct admin_status status;
+    PGconn *other;
+
+    (void)state;
+    new_database("open", "postgres");
+    p = params_for("orders");
+    apply(&p);
+    other = PQconnectdb(url.text);
+    pg_exec(other, "SET application_name = 'forgotten'; BEGIN; " PUBLISH);
+    expect_transaction("(role postgres, forgotten, idle in transaction)", true,
+                       "SELECT pg_terminate_backend(");
+    PQfinish(other);
+    other = PQconnectdb(url.text);
+    pg_exec(other,
+            "BEGIN; SELECT count(*) FROM outbox.event"); /* no xid, no snapshot: only locks */
+    expect_transaction("role postgres, no name", true, "SELECT pg_terminate_backend(");
+    PQfinish(other);
+    other = PQconnectdb(url.text);
+    pg_exec(other, "BEGIN; SELECT pg_current_xact_id()");
+    status = status_of("orders");
+    assert_int_equal(status.transaction_count, 0); /* younger than a minute */
+    assert_true(status.sees_transactions);
+    admin_status_release(&status);
+    expect_transaction("role postgres, no name", false, "SELECT pg_terminate_backend(");
+    PQfinish(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +451,10 @@ int main(void)
         cmocka_unit_test(test_unsent_is_exact_when_few),
         cmocka_unit_test(test_backlog_is_estimated_quickly),
         cmocka_unit_test(test_unsent_uses_indexes),
+        cmocka_unit_test(test_what_run_refuses),
+        cmocka_unit_test(test_an_older_schema),
+        cmocka_unit_test(test_pause_and_rate),
+        cmocka_unit_test(test_transactions_that_matter),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

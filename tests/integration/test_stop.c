@@ -1,116 +1,13 @@
-/* The life of the whole binary: it stops in an orderly way in every state and at any moment, tells
- * the supervisor, reads its configuration again, needs nothing to write to, and can be process 1.
- */
-#include "../support/check.h"
+/* The whole binary stops in an orderly way in every state and at any moment. */
+#include "relay_case.h"
 
-#include "../support/kafka.h"
-#include "../support/load.h"
-#include "../support/oracle.h"
-#include "../support/outboxd.h"
-#include "../support/pg.h"
 #include "../support/proxy.h"
-#include "../support/tmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define TOPIC "order-events"
-#define AT_ONCE_MS                                                                                 \
-    4000 /* far below the limit of a stop that waits (20 s), far above what it takes */
-#define PATIENT ", shutdown_timeout: 20s"
-
-static struct kafka kafka;
-static struct pg_server pg;
-static struct outboxd relay;
-static struct outboxd other;
-static PGconn *owner;
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    relay = (struct outboxd){0};
-    other = (struct outboxd){0};
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    load_prepare(&pg);
-    owner = pg_open(&pg, NULL);
-    kafka_create_topic(&kafka, TOPIC, 3, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    outboxd_kill9(&relay);
-    outboxd_kill9(&other);
-    kafka_delete_topic(&kafka, TOPIC);
-    PQfinish(owner);
-    pg_drop(&pg);
-    return 0;
-}
-
-static void publish(int first, int last)
-{
-    pg_exec(owner,
-            "SELECT outbox.publish('order', 'k', 'order.placed', json_build_object('seq', i)) "
-            "FROM generate_series(%d, %d) i",
-            first, last);
-}
-
-/* SIGTERM; must end with 0. Returns the milliseconds it took. */
-static int stop_ms(struct outboxd *o)
-{
-    uint64_t start = test_now_ms();
-
-    assert_true(proc_alive(&o->proc));
-    proc_stop(&o->proc, SIGTERM, 60000);
-    assert_int_equal(proc_exit_code(&o->proc), 0);
-    return (int)(test_now_ms() - start);
-}
-
-static void assert_stops_at_once(struct outboxd *o)
-{
-    assert_in_range(stop_ms(o), 0, AT_ONCE_MS);
-}
-
-static void assert_lease_is_free(void)
-{
-    assert_int_equal(pg_int(owner, "SELECT count(*) FROM outbox.relay WHERE holder IS NOT NULL"),
-                     0);
-}
-
-static void start_leading(struct outboxd *o)
-{
-    outboxd_start(o);
-    outboxd_wait_log(o, "lease taken", 10000);
-}
-
-static void assert_oracle(const struct load *load, int64_t max_duplicates)
-{
-    struct oracle_params p = {
-        .pg = &pg, .brokers = kafka_brokers(&kafka), .load = load, .wait_ms = 10000};
-
-    (void)oracle_assert(&p, max_duplicates);
-}
 
 /* The configuration of a relay that reaches Postgres by that port. */
 static void configure_port(int port, const char *relay_extra)
@@ -121,7 +18,8 @@ static void configure_port(int port, const char *relay_extra)
                    "postgres: {url: \"postgres://relay@127.0.0.1:%d/postgres\", "
                    "connect_timeout: 30s}\n"
                    "kafka: {brokers: \"%s\"}\n"
-                   "relay: {name: orders, instance: test%s}\n",
+                   "relay: {name: orders, instance: test%s}\n"
+                   "http: {listen: \"\"}\n",
                    port, kafka_brokers(&kafka), relay_extra);
     outboxd_configure_text(&relay, text);
 }
@@ -390,7 +288,7 @@ static void test_sixty_random_moments(void **state)
     load_free(load);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_with_topic, teardown)
 
 int main(void)
 {

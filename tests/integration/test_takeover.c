@@ -48,7 +48,8 @@ static void configure(int i, int port, const char *instance)
     (void)snprintf(text, sizeof text,
                    "postgres: {url: \"postgres://relay@127.0.0.1:%d/postgres\"}\n"
                    "kafka: {brokers: \"%s\"}\n"
-                   "relay: {name: orders, instance: %s, lease_ttl: %dms, window_events: %d}\n",
+                   "relay: {name: orders, instance: %s, lease_ttl: %dms, window_events: %d}\n"
+                   "http: {listen: \"\"}\n",
                    port, kafka_brokers(&kafka), instance, TTL_MS, WINDOW);
     outboxd_configure_text(&relays[i], text);
 }

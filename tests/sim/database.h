@@ -47,7 +47,9 @@ struct control {
     char base[SNAPSHOT_TEXT];
     char target[SNAPSHOT_TEXT];
     int64_t last_id;
-    char trouble[32]; /* the cause, as `status` shows it */
+    uint64_t published; /* as the relays have counted */
+    bool paused;        /* by an operator */
+    char trouble[32];   /* the cause, as `status` shows it */
 };
 
 #define CONTROL_VERSIONS 64
@@ -123,6 +125,8 @@ void database_tell(struct database *db, const struct control *as);
 bool database_release_lease(struct database *db, uint64_t holder);
 /* An operator's command: it raises the epoch and leaves the holder. */
 void database_raise_epoch(struct database *db);
+/* Another: whoever leads shall hold still, or go on. */
+void database_pause(struct database *db, bool paused);
 /* Nothing committed is left that the stored position does not cover. */
 bool database_all_settled(const struct database *db);
 

@@ -8,6 +8,7 @@ enum fault {
     FAULT_STOP,      /* SIGTERM and a new start */
     FAULT_RETRY_NOW, /* SIGHUP: harmless */
     FAULT_FORGERY,   /* anybody may NOTIFY */
+    FAULT_HOLD,      /* an operator pauses the relay, and resumes it later: harmless */
     FAULT_GROW,      /* a topic gets more partitions */
     FAULT_KILL,
     FAULT_PAUSE, /* the process sleeps, perhaps past its lease */
@@ -102,6 +103,25 @@ static void pause_node(struct sim *s, struct node *n)
     world_at(&s->world, s->world.now_us + ttl_us * 2, NULL, idle_too_long, n, NULL);
 }
 
+static void go_on(void *self, void *arg)
+{
+    struct sim *s = self;
+    (void)arg;
+    if (s->db.up)
+        database_pause(&s->db, false);
+    else
+        world_at(&s->world, s->world.now_us + MS(50), NULL, go_on, s, NULL);
+}
+
+static void hold(struct sim *s)
+{
+    uint64_t us = world_between(&s->world, MS(20), MS(s->plan.params.lease_ttl_ms) * 3);
+    if (!s->db.up)
+        return;
+    database_pause(&s->db, true);
+    world_at(&s->world, s->world.now_us + us, NULL, go_on, s, NULL);
+}
+
 static void strike(void *self, void *arg)
 {
     struct sim *s = self;
@@ -123,6 +143,9 @@ static void strike(void *self, void *arg)
         break;
     case FAULT_FORGERY:
         source_rung(&n->source);
+        break;
+    case FAULT_HOLD:
+        hold(s);
         break;
     case FAULT_GROW:
         grow(s);

@@ -110,6 +110,7 @@ bool database_store(struct database *db, const struct control *as, bool synchron
     memcpy(db->control.base, as->base, sizeof db->control.base);
     memcpy(db->control.target, as->target, sizeof db->control.target);
     db->control.last_id = as->last_id;
+    db->control.published += as->published;
     judge_position(db);
     written(db, synchronously);
     return true;
@@ -139,6 +140,13 @@ void database_raise_epoch(struct database *db)
     db->control.epoch++;
     written(db, true);
     world_say(db->world, "database: a command raised the epoch to %" PRId64, db->control.epoch);
+}
+
+void database_pause(struct database *db, bool paused)
+{
+    db->control.paused = paused;
+    written(db, true);
+    world_say(db->world, "database: a command %s", paused ? "pauses the relay" : "resumes it");
 }
 
 bool database_all_settled(const struct database *db)

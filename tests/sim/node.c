@@ -263,7 +263,8 @@ void node_check(struct node *n)
         return;
     relay_check(n->relay);
     n->sink.lease_until_us = n->source.lease_until_us;
-    if (relay_state(n->relay) != RELAY_LEADING || relay_window_events(n->relay) > 0)
+    if (relay_state(n->relay) != RELAY_LEADING || relay_window_events(n->relay) > 0 ||
+        relay_paused(n->relay))
         n->source.idle_since_us = n->world->now_us;
     if (relay_window_events(n->relay) > n->params.window_events)
         world_fail(n->world, "relay %u: %u events in a window of %u", n->number,

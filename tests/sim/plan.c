@@ -78,5 +78,7 @@ void plan_draw(struct plan *p, enum scenario scenario, uint64_t seed, enum defec
         p->params.poll_max_ms = 1000;
         p->long_writer = false;
     }
+    if (world_chance(&w, 150))
+        p->params.max_rate = (uint32_t)world_between(&w, p->bulk ? 200 : 30, 500);
     world_release(&w);
 }

@@ -46,7 +46,7 @@ static void judge_delay(struct fake_source *s, const uint32_t *rows, size_t coun
 {
     const struct relay_params *p = &s->plan->params;
     uint64_t bound_us = MS(300) + (p->wakeup == WAKEUP_POLL ? MS(p->poll_max_ms) : 0);
-    if (s->plan->scenario != SCENARIO_FAULTLESS)
+    if (s->plan->scenario != SCENARIO_FAULTLESS || p->max_rate > 0)
         return;
     for (size_t i = 0; i < count; i++) {
         uint64_t since = s->db->oracle->facts[s->db->rows[rows[i]].fact].committed_us;

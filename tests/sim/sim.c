@@ -164,6 +164,7 @@ static void judge_halts(struct sim *s)
     uint64_t others = s->oracle.faults - refused;
     uint64_t half_minutes = (s->world.now_us / SECONDS(30) + 1) * s->plan.relays;
     uint64_t allowed = 10 + half_minutes + 4 * (others + s->poisons);
+    allowed += s->world.sights[SIGHT_NO_PRODUCER]; /* tried again when there is one */
     if (refused > allowed)
         world_fail(&s->world, "%" PRIu64 " records were refused as too large, %" PRIu64 " expected",
                    refused, allowed);
@@ -179,6 +180,17 @@ static bool untroubled(const struct sim *s)
             return false;
     }
     return s->db.control.trouble[0] == '\0';
+}
+
+/* Without faults each event is counted as published with the one store that first covers it. */
+static void judge_published(struct sim *s)
+{
+    uint64_t committed = 0;
+    for (uint32_t i = 0; i < s->oracle.count; i++)
+        committed += s->oracle.facts[i].fate == FATE_COMMITTED;
+    if (s->plan.scenario == SCENARIO_FAULTLESS && s->db.control.published != committed)
+        world_fail(&s->world, "%" PRIu64 " events are counted as published, %" PRIu64 " are",
+                   s->db.control.published, committed);
 }
 
 /* Without faults the fallback finds nothing, and who sleeps does not ask the database all the time.
@@ -219,6 +231,7 @@ bool sim_run(const struct plan *plan, struct outcome *out)
         for (uint32_t i = 0; i < s.oracle.count; i++)
             s.poisons += s.oracle.facts[i].poison;
         judge_wakeups(&s);
+        judge_published(&s);
         judge_halts(&s);
     }
     for (uint32_t i = 0; i < plan->relays; i++)

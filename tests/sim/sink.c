@@ -190,6 +190,24 @@ static void take(struct fake_sink *s, uint32_t topic, int32_t partition, struct 
     producer_enqueue(q, p);
 }
 
+/* Never more than a second's worth at once, and evenly beyond that; the process's clock may be half
+ * a per cent fast. */
+static void judge_rate(struct fake_sink *s)
+{
+    double rate = s->plan->params.max_rate;
+    double most = rate + 1;
+    if (s->plan->params.max_rate == 0)
+        return;
+    s->allowance += (double)(s->world->now_us - s->allowance_us) / 1e6 * rate * 1.006;
+    s->allowance_us = s->world->now_us;
+    if (s->allowance > most)
+        s->allowance = most;
+    s->allowance -= 1;
+    s->world->sights[SIGHT_LIMITED] += s->allowance < most / 2;
+    if (s->allowance < -1)
+        world_fail(s->world, "relay %u: sends faster than %.0f events a second", s->instance, rate);
+}
+
 static int op_send(void *ctx, uint32_t number, int32_t partition, const struct message *m,
                    uint64_t seq, struct send_refusal *why)
 {
@@ -210,6 +228,7 @@ static int op_send(void *ctx, uint32_t number, int32_t partition, const struct m
         world_fail(s->world, "relay %u: sends %" PRIu64 " ms after its lease is over", s->instance,
                    (s->world->now_us - s->lease_until_us) / 1000);
     judge_opening(s, &s->topics[topic], partition);
+    judge_rate(s);
     world_say(s->world, "relay %u: send %" PRIu64 " (event %u) to topic %u partition %d",
               s->instance, seq, p.fact, topic, partition);
     take(s, topic, partition, p);
@@ -223,6 +242,7 @@ static int op_reset(void *ctx, struct err *err)
     struct fake_sink *s = ctx;
     producer_throw_away(s);
     if (world_chance(s->world, s->plan->no_reset_permille)) {
+        s->world->sights[SIGHT_NO_PRODUCER]++;
         world_say(s->world, "relay %u: no new producer", s->instance);
         return err_set(err, ERR_UNAVAILABLE, "no producer can be made now");
     }
@@ -281,6 +301,8 @@ void sink_attach(struct fake_sink *s, struct relay *relay, uint32_t instance)
     for (uint32_t t = 0; t < MAX_TOPICS; t++)
         s->topics[t].wanted = false;
     s->number_count = 0;
+    s->allowance = s->plan->params.max_rate;
+    s->allowance_us = s->world->now_us;
     producer_new(s);
 }
 

@@ -60,6 +60,8 @@ struct fake_sink {
     struct scope scope;      /* reports to the relay; its life ends with the producer */
     struct scope threads;    /* the producer's own work; the same life */
     uint64_t lease_until_us; /* nothing may be sent after */
+    double allowance;        /* events that relay.max_rate lets it send now */
+    uint64_t allowance_us;   /* as of then */
     bool alive;
     bool broken; /* fatal: takes nothing any more */
     uint64_t producer;

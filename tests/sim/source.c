@@ -40,6 +40,7 @@ struct request {
 struct answer {
     enum verb verb;
     bool yes;
+    bool paused; /* of a renewal or store */
     uint64_t sent_us;
     struct lease_view view;
     char base[SNAPSHOT_TEXT];
@@ -65,23 +66,33 @@ static void answer_lease(struct fake_source *s, struct answer *a)
     str_release(&view.position.target);
 }
 
+static bool is_write(enum verb v)
+{
+    return v == VERB_TAKE || v == VERB_RENEW || v == VERB_STORE || v == VERB_RELEASE;
+}
+
 static void deliver(void *self, void *arg)
 {
     struct fake_source *s = self;
     struct answer *a = arg;
+    enum lease_answer lease = !a->yes ? LEASE_LOST : a->paused ? LEASE_PAUSED : LEASE_OURS;
     if (a->view.ours || (a->verb == VERB_RENEW && a->yes))
         s->lease_until_us = a->sent_us + MS(s->plan->params.lease_ttl_ms) * 101 / 100;
     else if ((a->verb == VERB_RENEW || a->verb == VERB_STORE) && !a->yes)
         s->lease_until_us = 0; /* it has been told */
+    if (is_write(a->verb)) {   /* it has heard: while paused it asks for nothing */
+        s->world->sights[SIGHT_PAUSED] += a->paused && !s->heard_pause;
+        s->heard_pause = a->paused;
+    }
     switch (a->verb) {
     case VERB_TAKE:
         answer_lease(s, a);
         break;
     case VERB_RENEW:
-        relay_on_renewed(s->relay, a->yes);
+        relay_on_renewed(s->relay, lease);
         break;
     case VERB_STORE:
-        relay_on_stored(s->relay, a->yes);
+        relay_on_stored(s->relay, lease);
         break;
     case VERB_RELEASE:
         relay_on_released(s->relay);
@@ -108,9 +119,12 @@ static void take(struct fake_source *s, const struct request *q, struct answer *
     a->view.ours = database_take(db, &q->claim);
     if (a->view.ours && before != 0 && before != q->claim.holder)
         s->world->sights[SIGHT_TAKEN_OVER]++;
+    s->world->sights[SIGHT_TAKEN_PAUSED] +=
+        a->view.ours && before != q->claim.holder && db->control.paused;
     a->view.free = db->control.holder == 0;
     a->view.same_instance =
         !a->view.free && (s->plan->same_instance || db->control.instance == q->claim.instance);
+    a->view.paused = db->control.paused;
     a->view.epoch = db->control.epoch;
     a->view.beat = db->control.beat;
     memcpy(a->base, db->control.base, sizeof a->base);
@@ -144,11 +158,7 @@ static void execute_write(struct fake_source *s, const struct request *q, struct
         a->yes = database_store(s->db, &q->as, q->flag);
     else if (q->verb == VERB_RELEASE)
         a->yes = database_release_lease(s->db, q->as.holder);
-}
-
-static bool is_write(enum verb v)
-{
-    return v == VERB_TAKE || v == VERB_RENEW || v == VERB_STORE || v == VERB_RELEASE;
+    a->paused = s->db->control.paused && (q->verb != VERB_TAKE || a->view.ours);
 }
 
 static void execute_read(struct fake_source *s, const struct request *q, struct answer *a)
@@ -249,6 +259,9 @@ static void begin_reading(struct fake_source *s)
     if (s->read_busy)
         world_fail(s->world, "relay %u: a read is asked for while another is under way",
                    s->instance);
+    if (s->heard_pause)
+        world_fail(s->world, "relay %u: reads although it has heard that it is paused",
+                   s->instance);
     s->read_busy = true;
 }
 
@@ -271,12 +284,14 @@ static void op_renew(void *ctx, int64_t epoch)
     send_request(ctx, SESSION_CONTROL, q);
 }
 
-static void op_store(void *ctx, int64_t epoch, const struct position *position, bool synchronously)
+static void op_store(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
+                     bool synchronously)
 {
     struct fake_source *s = ctx;
     struct request *q = request_new(s, VERB_STORE);
     q->as.epoch = epoch;
     copy_position(&q->as, position);
+    q->as.published = events;
     q->flag = synchronously;
     world_say(s->world, "relay %u: store %s / %s / %lld", s->instance, q->as.base, q->as.target,
               (long long)q->as.last_id);
@@ -368,6 +383,7 @@ static void forget(struct fake_source *s)
     s->connected = false;
     s->read_busy = false;
     s->reading.open = false;
+    s->heard_pause = false;
     if (s->db->bell_owner == s)
         s->db->bell_owner = NULL;
 }

@@ -42,6 +42,7 @@ struct fake_source {
     uint64_t lease_until_us; /* the relay may take itself for the leader until then */
     uint64_t idle_since_us;  /* the relay leads, and its window has been empty since then */
     bool rows_corrected;     /* an operator has mended the rows that were too large to fetch */
+    bool heard_pause;        /* the last answer about the relay's row said that it is paused */
     int64_t greatest_id;     /* of DEFECT_READER_BY_ID */
 };
 

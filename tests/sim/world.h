@@ -43,6 +43,7 @@ enum sight {
     X(OUT_OF_ORDER, "batches refused for their sequence number")                                   \
     X(FORGOTTEN, "producers that a broker had forgotten")                                          \
     X(TOO_LARGE, "records refused as too large")                                                   \
+    X(NO_PRODUCER, "producers that could not be made")                                             \
     X(UNSENDABLE, "rows that cannot become a message")                                             \
     X(REFUSED_APPENDED, "batches refused and appended all the same")                               \
     X(XIDS_REUSED, "crashes after which xids were used again")                                     \
@@ -58,7 +59,10 @@ enum sight {
     X(BELL_BUSY, "bells that could not be armed")                                                  \
     X(RUNG, "commits that rang")                                                                   \
     X(HALTED, "halts")                                                                             \
-    X(EXPIRED, "leases not renewed in time")
+    X(EXPIRED, "leases not renewed in time")                                                       \
+    X(PAUSED, "pauses that a leader heard of")                                                     \
+    X(TAKEN_PAUSED, "takeovers of a paused relay")                                                 \
+    X(LIMITED, "sends while a limited rate was more than half used up")
 #define X(name, text) SIGHT_##name,
     SIGHTS(X)
 #undef X

@@ -1,5 +1,6 @@
 #include "kafka.h"
 
+#include "kafka_acl.h"
 #include "kafka_admin.h"
 
 #include <dirent.h>
@@ -65,13 +66,28 @@ static void write_role(FILE *f, const struct kafka *k, int node, int client_port
         (void)fprintf(f, "%sCONTROLLER://127.0.0.1:%d", broker ? "," : "", n->controller_port);
     if (client_port != 0)
         (void)fprintf(f, ",CLIENT://127.0.0.1:%d", client_port);
+    if (n->secured_port != 0)
+        (void)fprintf(f, ",SECURED://127.0.0.1:%d", n->secured_port);
     if (broker)
         (void)fprintf(f, "\nadvertised.listeners=PLAINTEXT://127.0.0.1:%d", n->port);
     if (client_port != 0)
         (void)fprintf(f, ",CLIENT://127.0.0.1:%d", proxy_port(n->proxy));
+    if (n->secured_port != 0)
+        (void)fprintf(f, ",SECURED://127.0.0.1:%d", n->secured_port);
     (void)fprintf(f, "\ninter.broker.listener.name=PLAINTEXT\n"
                      "controller.listener.names=CONTROLLER\nlistener.security.protocol.map="
-                     "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CLIENT:PLAINTEXT\n");
+                     "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CLIENT:PLAINTEXT,"
+                     "SECURED:SASL_PLAINTEXT\n");
+}
+
+/* Whoever comes without a password is a node or the test, and may do everything. */
+static void write_security(FILE *f)
+{
+    (void)fprintf(f, "authorizer.class.name="
+                     "org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+                     "super.users=User:ANONYMOUS\n"
+                     "listener.name.secured.sasl.enabled.mechanisms=PLAIN\n");
+    (void)fprintf(f, KAFKA_USERS_FORMAT, KAFKA_USER, KAFKA_PASSWORD);
 }
 
 static void write_properties(const struct kafka *k, int node, const struct kafka_params *params,
@@ -103,6 +119,8 @@ static void write_properties(const struct kafka *k, int node, const struct kafka
         "log.cleaner.dedupe.buffer.size=4194304\nnum.network.threads=2\nnum.io.threads=4\n",
         n->dir, replicas, min_isr, replicas, replicas, min_isr, replicas, min_isr);
     write_role(f, k, node, client_port);
+    if (params != NULL && params->secured)
+        write_security(f);
     for (const char *const *s = params != NULL ? params->settings : NULL; s != NULL && *s != NULL;
          s++)
         (void)fprintf(f, "%s\n", *s);
@@ -225,7 +243,7 @@ static void append_address(char (*list)[128], int port)
 }
 
 /* Its folder and ports. `client_port`: NULL for a node without a proxy. */
-static void make_node(struct kafka *k, int node, int *client_port)
+static void make_node(struct kafka *k, int node, int *client_port, bool secured)
 {
     struct kafka_node *n = &k->node[node];
 
@@ -235,6 +253,10 @@ static void make_node(struct kafka *k, int node, int *client_port)
     n->controller_port = port_free();
     if (node < k->nodes)
         append_address(&k->brokers, n->port);
+    if (secured) {
+        n->secured_port = port_free();
+        append_address(&k->secured, n->secured_port);
+    }
     if (client_port != NULL) {
         *client_port = port_free();
         n->proxy = proxy_start(0, *client_port);
@@ -253,7 +275,8 @@ void kafka_create(struct kafka *k, const struct kafka_params *params)
         support_fail("at most %d nodes", KAFKA_MAX_NODES);
     k->processes = k->nodes + (params != NULL && params->own_controller ? 1 : 0);
     for (int i = 0; i < k->processes; i++)
-        make_node(k, i, params != NULL && params->proxied && i < k->nodes ? &client_port[i] : NULL);
+        make_node(k, i, params != NULL && params->proxied && i < k->nodes ? &client_port[i] : NULL,
+                  params != NULL && params->secured && i < k->nodes);
     for (int i = 0; i < k->processes; i++) {
         write_properties(k, i, params, client_port[i]);
         write_log_config(&k->node[i]);
@@ -287,6 +310,11 @@ const char *kafka_brokers(const struct kafka *k)
 const char *kafka_proxied_brokers(const struct kafka *k)
 {
     return k->proxied;
+}
+
+const char *kafka_secured_brokers(const struct kafka *k)
+{
+    return k->secured;
 }
 
 struct proxy *kafka_proxy(const struct kafka *k, int node)

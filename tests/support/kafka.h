@@ -21,6 +21,7 @@ struct kafka_params {
      * Else every node is a controller too, and most of them must live. */
     bool own_controller;
     bool proxied; /* a second listener for clients that come through kafka_proxy() */
+    bool secured; /* one for clients that must log in, see kafka_acl.h; everybody else may do all */
 };
 
 struct kafka_node {
@@ -29,6 +30,7 @@ struct kafka_node {
     char log[PATH_SIZE]; /* what the node writes, for people */
     int port;
     int controller_port;
+    int secured_port;    /* 0: not secured */
     struct proxy *proxy; /* NULL: not proxied */
 };
 
@@ -39,6 +41,7 @@ struct kafka {
     struct kafka_node node[KAFKA_MAX_NODES + 1];
     char brokers[128]; /* bootstrap addresses of all nodes */
     char proxied[128]; /* the same through the proxies */
+    char secured[128]; /* the same by the listeners that ask for a password */
 };
 
 /* Formats, starts, and returns when every node answers as a broker (about 5 s). `params` may be
@@ -50,6 +53,7 @@ const char *kafka_brokers(const struct kafka *k);
  * themselves and all of support/ use the direct ones), and the proxy before a node. */
 const char *kafka_proxied_brokers(const struct kafka *k);
 struct proxy *kafka_proxy(const struct kafka *k, int node);
+const char *kafka_secured_brokers(const struct kafka *k);
 
 /* Nodes count from 0. All of these keep port and data. */
 void kafka_stop(struct kafka *k, int node); /* SIGTERM: controlled shutdown */

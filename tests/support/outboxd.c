@@ -35,15 +35,20 @@ void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char
                        const char *relay_extra, const char *extra)
 {
     char text[4096];
+    char http[64] = "";
+    int port = extra != NULL && strstr(extra, "http:") != NULL ? 0 : port_free();
 
+    if (port != 0)
+        (void)snprintf(http, sizeof http, "http: {listen: \"127.0.0.1:%d\"}\n", port);
     (void)snprintf(text, sizeof text,
                    "postgres: {url: \"%s\"}\n"
                    "kafka: {brokers: \"%s\"}\n"
                    "relay: {name: orders, instance: test%s}\n"
-                   "%s\n",
+                   "%s%s\n",
                    pg_url(pg, "relay", "postgres").text, brokers,
-                   relay_extra == NULL ? "" : relay_extra, extra == NULL ? "" : extra);
+                   relay_extra == NULL ? "" : relay_extra, http, extra == NULL ? "" : extra);
     outboxd_configure_text(o, text);
+    o->http_port = port;
 }
 
 void outboxd_start_by(struct outboxd *o, const char *const *prefix, const struct proc_params *how)

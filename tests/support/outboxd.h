@@ -10,15 +10,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of one relay with the database, a second after it has opened them. */
+#define OUTBOXD_SESSIONS 4
+
 struct outboxd {
     struct proc proc;
     char config[PATH_SIZE];
     char log[PATH_SIZE]; /* stderr of every run, appended */
+    int http_port;       /* of its endpoints; 0: outboxd_configure did not write it */
 };
 
-/* Writes the configuration of relay `orders`; `extra` (NULL or YAML at top level) is appended,
- * `relay_extra` (NULL or
- * ", key: value ...") goes into the relay section. */
+/* Writes the configuration of relay `orders`, with its endpoints on a free port unless `extra` says
+ * where; `extra` (NULL or YAML at top level) is appended, `relay_extra` (NULL or ", key: value
+ * ...") goes into the relay section. */
 void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers,
                        const char *relay_extra, const char *extra);
 /* Writes the whole text as the configuration. */

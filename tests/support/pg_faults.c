@@ -164,3 +164,39 @@ void pg_promote(struct pg_server *standby)
     WAIT_UNTIL(pg_int(conn, "SELECT pg_is_in_recovery()::int") == 0, FOLLOW_TIMEOUT_MS);
     PQfinish(conn);
 }
+
+/* ---- an upgrade ---- */
+
+/* The folder of the running server's program. */
+static void programs_of(const struct pg_server *s, char out[PATH_SIZE])
+{
+    char link[64];
+    ssize_t len;
+
+    (void)snprintf(link, sizeof link, "/proc/%d/exe", (int)s->proc.pid);
+    len = readlink(link, out, PATH_SIZE - 1);
+    if (len <= 0)
+        support_fail("readlink %s: %s", link, strerror(errno));
+    out[len] = '\0';
+    *strrchr(out, '/') = '\0';
+}
+
+void pg_upgrade(struct pg_server *next, struct pg_server *old)
+{
+    char bin[PATH_SIZE];
+    char command[8 * PATH_SIZE];
+
+    programs_of(old, bin);
+    pg_stop(old);
+    pg_place(next, NULL);
+    /* not a copy of the template, whose system identifier is the old one's */
+    pg_tool(next, (const char *const[]){"initdb", "-D", next->data, "-U", "postgres", "-A", "trust",
+                                        "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", NULL});
+    (void)snprintf(command, sizeof command,
+                   "cd %s && exec %s/pg_upgrade -b %s -B %s -d %s -D %s -p %d -P %d -U postgres",
+                   next->dir, bin, bin, bin, old->data, next->data, old->port, next->port);
+    pg_tool(next, (const char *const[]){"/bin/sh", "-c", command, NULL});
+    pg_settle(next, NULL);
+    pg_start(next);
+    pg_drop(old);
+}

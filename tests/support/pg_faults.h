@@ -1,5 +1,5 @@
 /* What befalls a Postgres, beyond pg_crash, pg_kill9 and pg_stop: a machine that hangs, a disk that
- * is full, a failover. */
+ * is full, a failover, an upgrade. */
 #ifndef OUTBOXD_TESTS_PG_FAULTS_H
 #define OUTBOXD_TESTS_PG_FAULTS_H
 
@@ -22,5 +22,9 @@ void pg_free_disk(struct pg_server *s);
 void pg_create_standby(struct pg_server *standby, struct pg_server *primary);
 /* Returns when the standby accepts writes. */
 void pg_promote(struct pg_server *standby);
+
+/* Stops the server and makes `next` of it by pg_upgrade, which keeps transaction ids and gives it
+ * another system identifier; `next` runs when it returns, the old one is gone. */
+void pg_upgrade(struct pg_server *next, struct pg_server *old);
 
 #endif

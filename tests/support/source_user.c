@@ -37,15 +37,17 @@ static void lease(void *ctx, const struct lease_view *view)
     u->leases++;
 }
 
-static void renewed(void *ctx, bool still_ours)
+static void renewed(void *ctx, enum lease_answer answer)
 {
-    user(ctx)->still_ours = still_ours;
+    user(ctx)->answer = answer;
+    user(ctx)->still_ours = answer != LEASE_LOST;
     user(ctx)->renewals++;
 }
 
-static void stored(void *ctx, bool still_ours)
+static void stored(void *ctx, enum lease_answer answer)
 {
-    user(ctx)->still_ours = still_ours;
+    user(ctx)->answer = answer;
+    user(ctx)->still_ours = answer != LEASE_LOST;
     user(ctx)->stores++;
 }
 
@@ -108,6 +110,7 @@ struct outbox_params source_user_params(const char *url)
     return (struct outbox_params){.url = url,
                                   .relay = "orders",
                                   .instance = "a",
+                                  .now_ms = test_now_ms,
                                   .lease_ttl_ms = 10000,
                                   .connect_timeout_ms = 5000,
                                   .statement_timeout_ms = 5000,
@@ -134,6 +137,14 @@ void source_user_init(struct source_user *u, const struct outbox_params *params)
     u->heartbeat = timer_new(u->base, beat, u);
     beat(u);
     u->source = outbox_source_new(params, u->base, &events, u);
+}
+
+void source_user_begin(struct source_user *u, const struct pg_server *pg)
+{
+    struct outbox_params params = source_user_params(pg_url(pg, "relay", "postgres").text);
+
+    source_user_init(u, &params);
+    source_user_open(u);
 }
 
 void source_user_release(struct source_user *u)
@@ -208,7 +219,7 @@ bool source_user_store(struct source_user *u, int64_t epoch, const struct positi
 {
     unsigned was = u->stores;
 
-    SOURCE_OP(u, store(u->source, epoch, at, synchronously));
+    SOURCE_OP(u, store(u->source, epoch, at, 1, synchronously));
     source_user_wait(u, &u->stores, was);
     return u->still_ours;
 }
@@ -286,4 +297,36 @@ uint32_t source_user_read(struct source_user *u, struct position *at, uint32_t p
     u->row = n.row;
     u->row_ctx = n.ctx;
     return rows;
+}
+
+bool source_user_poll(struct source_user *u, const struct position *at, uint32_t max_rows,
+                      size_t max_bytes)
+{
+    unsigned was = u->fetches;
+
+    SOURCE_OP(u, poll(u->source, &at->base, max_rows, max_bytes));
+    source_user_wait(u, &u->fetches, was);
+    return u->complete;
+}
+
+void position_now(struct position *at, PGconn *conn)
+{
+    memset(at, 0, sizeof(*at));
+    str_set(&at->base, pg_scalar(conn, "SELECT pg_current_snapshot()"));
+    str_reset(&at->target);
+}
+
+void position_release(struct position *at)
+{
+    str_release(&at->base);
+    str_release(&at->target);
+}
+
+void insert_events(PGconn *conn, int events, int payload_bytes)
+{
+    pg_exec(conn,
+            "INSERT INTO outbox.event (aggregate_type, aggregate_id, event_type, payload)"
+            " SELECT 'bulk', 'k' || g, 'e', to_json(repeat(md5(g::text), %d / 32)) FROM "
+            "generate_series(1, %d) g",
+            payload_bytes, events);
 }

@@ -23,10 +23,11 @@ struct source_user {
         bells;
     bool in_op; /* an answer that comes now breaks the contract, and fails the test */
 
-    struct err why;         /* lost */
-    struct lease_view view; /* with strings of our own */
-    bool still_ours;        /* renewed, stored */
-    struct str snapshot;    /* batch */
+    struct err why;           /* lost */
+    struct lease_view view;   /* with strings of our own */
+    bool still_ours;          /* renewed, stored */
+    enum lease_answer answer; /* the same, whole */
+    struct str snapshot;      /* batch */
     bool complete;
     bool many_new; /* probed */
     int64_t min_new_id;
@@ -39,6 +40,8 @@ struct source_user {
 /* Defaults of a relay "orders" of instance "a", with a doorbell. */
 struct outbox_params source_user_params(const char *url);
 void source_user_init(struct source_user *u, const struct outbox_params *params);
+/* With these defaults, for the relay's role on that server; open when it returns. */
+void source_user_begin(struct source_user *u, const struct pg_server *pg);
 void source_user_release(struct source_user *u);
 
 /* SOURCE_OP(u, arm(u->source, 0)); checks that no answer comes before the op has returned. */
@@ -70,5 +73,15 @@ bool source_user_arm(struct source_user *u, uint32_t bell);
  */
 uint32_t source_user_read(struct source_user *u, struct position *at, uint32_t poll_rows,
                           uint32_t page_rows, int many);
+/* One look; true: it was the whole batch. */
+bool source_user_poll(struct source_user *u, const struct position *at, uint32_t max_rows,
+                      size_t max_bytes);
+
+/* ---- what to read, and from where ---- */
+
+void position_now(struct position *at, PGconn *conn); /* all that is visible now is settled */
+void position_release(struct position *at);
+/* So many events, each of another key. */
+void insert_events(PGconn *conn, int events, int payload_bytes);
 
 #endif

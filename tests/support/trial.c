@@ -47,7 +47,7 @@ void trial_begin(struct trial *t, struct pg_server *pg, const struct kafka *kafk
     WAIT_UNTIL(pg_int(conn, "SELECT last_id FROM outbox.lane WHERE relay = 'orders'") > 0 ||
                    kafka_record_count(kafka_brokers(kafka), TRIAL_TOPIC) > 0,
                20000);
-    t->sessions = count_sessions(conn);
+    WAIT_UNTIL((t->sessions = count_sessions(conn)) == OUTBOXD_SESSIONS, 10000);
     PQfinish(conn);
     t->fds = proc_fd_count(t->relay.proc.pid);
     t->threads = proc_thread_count(t->relay.proc.pid);

@@ -12,10 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRIAL_TOPIC  "order-events"
-#define TRIAL_PROBES "probe-events" /* one event after each fault */
-#define TRIAL_WINDOW 500            /* small, so that the bound on duplicates says something */
-#define TRIAL_RESUME_MS 5000 /* the promise: after whatever was broken is there again */
+#define TRIAL_TOPIC     "order-events"
+#define TRIAL_PROBES    "probe-events" /* one event after each fault */
+#define TRIAL_WINDOW    500            /* small, so that the bound on duplicates says something */
+#define TRIAL_RESUME_MS 5000           /* the promise: after whatever was broken is there again */
 
 struct trial {
     struct pg_server *pg; /* where the truth is in the end: a failover changes it */

@@ -1,3 +1,4 @@
--- Renews the lease: $1 relay, $2 epoch, $3 holder. No row: it is not ours any more.
+-- Renews the lease: $1 relay, $2 epoch, $3 holder. No row: it is not ours any more; else whether the relay is paused.
 UPDATE outbox.relay SET beat = beat + 1, renewed_at = clock_timestamp()
 WHERE name = $1::text AND epoch = $2::bigint AND holder = $3::uuid
+RETURNING (paused_at IS NOT NULL)::text

@@ -7,7 +7,7 @@ SET holder = :holder::uuid, instance = :instance, epoch = epoch + 1, beat = beat
     ttl_ms = :ttl_ms
 WHERE name = :relay AND (:condition)
 RETURNING true;
-SELECT r.holder IS NULL, coalesce(r.instance = :instance, false), r.epoch, r.beat, r.bell, l.base::text, l.target::text,
-    l.last_id
+SELECT r.holder IS NULL, coalesce(r.instance = :instance, false), r.paused_at IS NOT NULL, r.epoch, r.beat, r.bell,
+    l.base::text, l.target::text, l.last_id
 FROM outbox.relay r LEFT JOIN outbox.lane l ON l.relay = r.name AND l.id = 0
 WHERE r.name = :relay

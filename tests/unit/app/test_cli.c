@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define WORDS_MAX 12
+#define WORDS_MAX 20
 
 /* Splits at blanks; "''" stands for an empty word. The words live in a static buffer until the next
  * call. */
@@ -43,11 +43,12 @@ static struct cli good(const char *line)
 
 static void test_commands(void **state)
 {
-    static const char *const words[] = {"run",    "check",  "migrate", "status",
+    static const char *const words[] = {"run",    "check",  "migrate", "status", "top",
+                                        "health", "pause",  "resume",  "verify", "replay",
                                         "config", "rebase", "version"};
 
     (void)state;
-    assert_int_equal(ARRAY_LEN(words), COMMAND_COUNT);
+    _Static_assert(ARRAY_LEN(words) == COMMAND_COUNT, "name the new command here");
     for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         struct cli c;
         char line[64];
@@ -65,6 +66,36 @@ static void test_commands(void **state)
         assert_null(c.url);
         assert_null(c.start);
     }
+}
+
+static void test_verify_and_replay(void **state)
+{
+    struct cli c =
+        good("verify --since 2h --until 2026-01-31 --topic a --topic b --limit 3 --shared");
+
+    (void)state;
+    assert_string_equal(c.from, "2h");
+    assert_string_equal(c.until, "2026-01-31");
+    assert_int_equal(c.topics.count, 2);
+    assert_string_equal(c.topics.text[1], "b");
+    assert_int_equal(c.limit, 3);
+    assert_true(c.shared);
+    assert_null(c.topic);
+    c = good("replay --id 5-9 --from 1h --type t --key k --aggregate-type g --topic a --rate 0 "
+             "--after 123456789012345678");
+    assert_string_equal(c.id, "5-9");
+    assert_string_equal(c.from, "1h");
+    assert_string_equal(c.event_type, "t");
+    assert_string_equal(c.key, "k");
+    assert_string_equal(c.aggregate_type, "g");
+    assert_string_equal(c.topic, "a");
+    assert_int_equal(c.topics.count, 0);
+    assert_int_equal(c.rate, 0);
+    assert_true(c.after == INT64_C(123456789012345678));
+    c = good("replay");
+    assert_int_equal(c.rate, 1000);
+    assert_int_equal(c.after, 0);
+    assert_int_equal(good("verify").limit, 20);
 }
 
 static void test_config_file(void **state)
@@ -101,68 +132,100 @@ static void test_options(void **state)
     assert_string_equal(c.to, "beginning");
     assert_true(c.yes);
     assert_true(c.dry_run);
+    assert_string_equal(good("rebase --to 4711").to, "4711");
+    assert_string_equal(good("rebase --to 2026-01-31T12:00:00.5+01:00").to,
+                        "2026-01-31T12:00:00.5+01:00");
+    c = good("rebase --keep --dry-run");
+    assert_true(c.keep);
+    assert_null(c.to);
+    c = good("pause --url x --reason upgrade --dry-run");
+    assert_string_equal(c.reason, "upgrade");
+    assert_string_equal(c.url, "x");
+    assert_true(c.dry_run);
+    assert_null(good("pause").reason);
+    assert_true(good("resume --dry-run").dry_run);
     assert_true(good("status --json").json);
     assert_true(good("config --example").example);
     assert_int_equal(good("--version").command, COMMAND_VERSION);
     assert_int_equal(good("-V").command, COMMAND_VERSION);
 }
 
+#define NOT_A_PLACE "--to takes beginning, now, an id or a time such as 2026-01-31T12:00:00Z, not "
+
+static const struct {
+    const char *line;
+    const char *text;
+} bad_lines[] = {
+    {"", "which command? outboxd --help lists them"},
+    {"-c a.yaml", "which command? outboxd --help lists them"},
+    {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
+    {"migrat", "unknown command \"migrat\"; did you mean \"migrate\"?"},
+    {"frobnicate", "unknown command \"frobnicate\"; outboxd --help lists them"},
+    {"''", "unknown command \"\"; outboxd --help lists them"},
+    {"run now", "unexpected \"now\" behind run; see outboxd run --help"},
+    {"run -", "unexpected \"-\" behind run; see outboxd run --help"},
+    {"run --", "unknown option --; see outboxd run --help"},
+    {"run -x", "unknown option -x; see outboxd run --help"},
+    {"run --confg=a", "unknown option --confg=a; did you mean --config?"},
+    {"migrate --no-dorbell", "unknown option --no-dorbell; did you mean --no-doorbell?"},
+    {"migrate --frobnicate", "unknown option --frobnicate; see outboxd migrate --help"},
+    {"--frobnicate", "unknown option --frobnicate; see outboxd --help"},
+    {"run --json", "outboxd run takes no --json; see outboxd run --help"},
+    {"version -c x", "outboxd version takes no --config; see outboxd version --help"},
+    {"--json status", "--json belongs behind its command, such as outboxd status --json"},
+    {"status --json=1", "--json takes no value"},
+    {"run -c", "--config needs a value: FILE"},
+    {"run --config=", "--config is empty; give FILE"},
+    {"run -c ''", "--config is empty; give FILE"},
+    {"migrate --bells 0", "--bells takes a number from 1 to 4, not \"0\""},
+    {"migrate --bells 5", "--bells takes a number from 1 to 4, not \"5\""},
+    {"migrate --bells two", "--bells takes a number from 1 to 4, not \"two\""},
+    {"migrate --bells 2x", "--bells takes a number from 1 to 4, not \"2x\""},
+    {"migrate --down -1", "--down takes a number from 0 to 9999, not \"-1\""},
+    {"migrate --down 99999999999999999999",
+     "--down takes a number from 0 to 9999, not \"99999999999999999999\""},
+    {"migrate --start end", "--start takes beginning or now, not \"end\""},
+    {"migrate --timeout 5",
+     "--timeout: 5 has no unit; write a whole number with one of the units ms, s, m, h, d, "
+     "such as 10s"},
+    {"migrate --timeout 2d", "--timeout: 2d is out of range; write a value from 1ms to 1d"},
+    {"migrate --bells 1 --no-doorbell", "--bells and --no-doorbell exclude each other"},
+    {"migrate --down 1 --bells 1",
+     "--down goes back: it excludes --bells, --no-doorbell and --start"},
+    {"migrate --print --url x", "--print connects to nothing: it excludes --url"},
+    {"rebase", "rebase needs --to beginning, --to now, an id or a time, or --keep; see outboxd "
+               "rebase --help"},
+    {"rebase --to", "--to needs a value: beginning|now|ID|TIME"},
+    {"rebase --to zero", NOT_A_PLACE "\"zero\""},
+    {"rebase --to keep", NOT_A_PLACE "\"keep\""},
+    {"rebase --to -1", NOT_A_PLACE "\"-1\""},
+    {"rebase --to 99999999999999999999", NOT_A_PLACE "\"99999999999999999999\""},
+    {"rebase --to 2026-02-30T12:00:00Z", NOT_A_PLACE "\"2026-02-30T12:00:00Z\""},
+    {"rebase --to now --keep", "--to and --keep exclude each other"},
+    {"rebase --keep=yes", "--keep takes no value"},
+    {"replay --after 1234567890123456789", "--after takes the id of an event, not "
+                                           "\"1234567890123456789\""},
+    {"replay --after -1", "--after takes the id of an event, not \"-1\""},
+    {"replay --since 2h", "outboxd replay takes no --since; see outboxd replay --help"},
+    {"verify --from 2h", "outboxd verify takes no --from; see outboxd verify --help"},
+    {"verify --topic ''", "--topic is empty; give TOPIC"},
+    {"verify --limit 100001", "--limit takes a number from 0 to 100000, not \"100001\""},
+    {"pause --reason ''", "--reason is empty; give TEXT"},
+    {"pause --reason a\tb", "--reason takes one line of at most 200 characters"},
+    {"pause --yes", "outboxd pause takes no --yes; see outboxd pause --help"},
+    {"resume --reason x", "outboxd resume takes no --reason; see outboxd resume --help"},
+};
+
 static void test_bad_lines(void **state)
 {
-    static const struct {
-        const char *line;
-        const char *text;
-    } cases[] = {
-        {"", "which command? outboxd --help lists them"},
-        {"-c a.yaml", "which command? outboxd --help lists them"},
-        {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
-        {"migrat", "unknown command \"migrat\"; did you mean \"migrate\"?"},
-        {"frobnicate", "unknown command \"frobnicate\"; outboxd --help lists them"},
-        {"''", "unknown command \"\"; outboxd --help lists them"},
-        {"run now", "unexpected \"now\" behind run; see outboxd run --help"},
-        {"run -", "unexpected \"-\" behind run; see outboxd run --help"},
-        {"run --", "unknown option --; see outboxd run --help"},
-        {"run -x", "unknown option -x; see outboxd run --help"},
-        {"run --confg=a", "unknown option --confg=a; did you mean --config?"},
-        {"migrate --no-dorbell", "unknown option --no-dorbell; did you mean --no-doorbell?"},
-        {"migrate --frobnicate", "unknown option --frobnicate; see outboxd migrate --help"},
-        {"--frobnicate", "unknown option --frobnicate; see outboxd --help"},
-        {"run --json", "outboxd run takes no --json; see outboxd run --help"},
-        {"version -c x", "outboxd version takes no --config; see outboxd version --help"},
-        {"--json status", "--json belongs behind its command, such as outboxd status --json"},
-        {"status --json=1", "--json takes no value"},
-        {"run -c", "--config needs a value: FILE"},
-        {"run --config=", "--config is empty; give FILE"},
-        {"run -c ''", "--config is empty; give FILE"},
-        {"migrate --bells 0", "--bells takes a number from 1 to 4, not \"0\""},
-        {"migrate --bells 5", "--bells takes a number from 1 to 4, not \"5\""},
-        {"migrate --bells two", "--bells takes a number from 1 to 4, not \"two\""},
-        {"migrate --bells 2x", "--bells takes a number from 1 to 4, not \"2x\""},
-        {"migrate --down -1", "--down takes a number from 0 to 9999, not \"-1\""},
-        {"migrate --down 99999999999999999999",
-         "--down takes a number from 0 to 9999, not \"99999999999999999999\""},
-        {"migrate --start end", "--start takes beginning or now, not \"end\""},
-        {"migrate --timeout 5",
-         "--timeout: 5 has no unit; write a whole number with one of the units ms, s, m, h, d, "
-         "such as 10s"},
-        {"migrate --timeout 2d", "--timeout: 2d is out of range; write a value from 1ms to 1d"},
-        {"migrate --bells 1 --no-doorbell", "--bells and --no-doorbell exclude each other"},
-        {"migrate --down 1 --bells 1",
-         "--down goes back: it excludes --bells, --no-doorbell and --start"},
-        {"migrate --print --url x", "--print connects to nothing: it excludes --url"},
-        {"rebase", "rebase needs --to beginning or --to now; see outboxd rebase --help"},
-        {"rebase --to", "--to needs a value: beginning|now"},
-        {"rebase --to zero", "--to takes beginning or now, not \"zero\""},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(bad_lines); i++) {
         struct cli c;
         struct err err = {0};
 
-        if (parse(&c, cases[i].line, &err) == 0)
-            fail_msg("accepted: %s", cases[i].line);
-        assert_string_equal(err.text, cases[i].text);
+        if (parse(&c, bad_lines[i].line, &err) == 0)
+            fail_msg("accepted: %s", bad_lines[i].line);
+        assert_string_equal(err.text, bad_lines[i].text);
         assert_int_equal(err.kind, ERR_USAGE);
     }
 }
@@ -246,10 +309,10 @@ static void test_nearest(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands), cmocka_unit_test(test_config_file),
-        cmocka_unit_test(test_options),  cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_help),     cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_commands),    cmocka_unit_test(test_verify_and_replay),
+        cmocka_unit_test(test_config_file), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_bad_lines),   cmocka_unit_test(test_help),
+        cmocka_unit_test(test_usage),       cmocka_unit_test(test_nearest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

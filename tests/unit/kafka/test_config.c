@@ -178,6 +178,32 @@ static void pinned_names_exist(void **state)
     }
 }
 
+/* A reader with the relay's own brokers and properties, what they say of producers included. */
+static void reading_is_small_and_leaves_no_trace(void **state)
+{
+    const struct kafka_pair pairs[] = {{"compression.codec", "zstd"},
+                                       {"security.protocol", "ssl"},
+                                       {"enable.auto.commit", "true"},
+                                       {"queued.max.messages.kbytes", "1000000"}};
+    struct kafka_sink_params p = params_with(pairs, 4);
+    struct err err = {0};
+    rd_kafka_conf_t *conf = kafka_scan_conf_new(&p, &err);
+    (void)state;
+    CHECK(conf != NULL, "%s", err.text);
+    assert_value(conf, "bootstrap.servers", "kafka:9092");
+    assert_value(conf, "security.protocol", "ssl");
+    assert_value(conf, "enable.auto.commit", "false");
+    assert_value(conf, "allow.auto.create.topics", "false");
+    assert_value(conf, "isolation.level", "read_uncommitted");
+    assert_value(conf, "queued.max.messages.kbytes", "4096");
+    assert_value(conf, "fetch.max.bytes", "262144");
+    rd_kafka_conf_destroy(conf);
+    p.properties = &(const struct kafka_pair){"no.such.property", "1"};
+    p.property_count = 1;
+    assert_null(kafka_scan_conf_new(&p, &err));
+    assert_int_equal(err.kind, ERR_CONFIG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +212,7 @@ int main(void)
         cmocka_unit_test(harmless_properties_pass),
         cmocka_unit_test(weakening_properties_are_refused),
         cmocka_unit_test(pinned_names_exist),
+        cmocka_unit_test(reading_is_small_and_leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

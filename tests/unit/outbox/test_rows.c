@@ -199,6 +199,31 @@ static void test_cut_short(void **state)
     str_release(&s);
 }
 
+/* Rows of another shape, as the kept log's with one column more. */
+static void test_fields(void **state)
+{
+    struct str s = {0};
+    struct copy_stream stream;
+    struct slice piece;
+    struct slice fields[2];
+    struct err err;
+
+    (void)state;
+    str_put(&s, "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
+    str_put(&s, "\0\2\0\0\0\1x\377\377\377\377", 11);
+    piece = str_slice(&s);
+    copy_stream_init(&stream);
+    assert_int_equal(copy_stream_fields(&stream, &piece, fields, 2, &err), 1);
+    assert_true(slice_is(fields[0], "x"));
+    assert_null(fields[1].ptr);
+    assert_int_equal(copy_stream_fields(&stream, &piece, fields, 2, &err), 0);
+    piece = str_slice(&s);
+    copy_stream_init(&stream);
+    assert_int_equal(copy_stream_fields(&stream, &piece, fields, 1, &err), -1);
+    assert_string_equal(err.text, "COPY stream: 2 columns, expected 1");
+    str_release(&s);
+}
+
 static void test_wrong_form(void **state)
 {
     struct slice fields[ROW_COLUMNS] = {{0}};
@@ -259,8 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_columns),   cmocka_unit_test(test_times),
         cmocka_unit_test(test_end_of_stream), cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_wrong_form),    cmocka_unit_test(test_quoting),
-        cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_fields),        cmocka_unit_test(test_wrong_form),
+        cmocka_unit_test(test_quoting),       cmocka_unit_test(test_snapshots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

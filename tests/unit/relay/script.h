@@ -34,6 +34,8 @@ struct script {
     bool renewing;
     bool stores_answered; /* by pass_ms, and not said */
     bool storing;
+    uint64_t stored_events; /* of the last store */
+    bool paused;            /* what pass_ms answers */
     unsigned notes[RELAY_NOTE_STOPPED + 1];
 };
 
@@ -72,10 +74,12 @@ static inline void say_renew(void *ctx, int64_t epoch)
         SAY("renew(%lld) ", (long long)epoch);
 }
 
-static inline void say_store(void *ctx, int64_t epoch, const struct position *p, bool sync)
+static inline void say_store(void *ctx, int64_t epoch, const struct position *p, uint64_t events,
+                             bool sync)
 {
     (void)ctx;
     (void)epoch;
+    script.stored_events = events;
     script.storing = true;
     if (script.stores_answered)
         return;
@@ -330,10 +334,10 @@ static inline void pass_ms(uint64_t ms)
         script.wake = 0;
         relay_tick(script.relay);
         if (script.renewing && !script.lease_by_hand)
-            relay_on_renewed(script.relay, true);
+            relay_on_renewed(script.relay, script.paused ? LEASE_PAUSED : LEASE_OURS);
         script.renewing = false;
         if (script.storing && script.stores_answered)
-            relay_on_stored(script.relay, true);
+            relay_on_stored(script.relay, script.paused ? LEASE_PAUSED : LEASE_OURS);
         script.storing = false;
         relay_check(script.relay);
     }

@@ -35,7 +35,7 @@ static void every_refusal_has_its_words(void **state)
 static void the_counters_have_room(void **state)
 {
     (void)state;
-    assert_true(ARRAY_LEN(all) < ARRAY_LEN(((struct relay_counters *)NULL)->refusals));
+    assert_true(ARRAY_LEN(all) < ARRAY_LEN(((struct relay_counters *)NULL)->recoveries_by_cause));
 }
 
 /* Names are what operators write alerts against; classes decide whether a relay waits or halts. */

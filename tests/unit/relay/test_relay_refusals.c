@@ -187,7 +187,7 @@ static void a_row_that_is_no_message_halts(void **state)
     pass_ms(1);
     expect("tell(event_invalid!) drop ");
     relay_on_fetched(script.relay, 0, true);
-    assert_int_equal(relay_counters(script.relay)->refusals[REFUSAL_EVENT_INVALID], 1);
+    assert_int_equal(relay_counters(script.relay)->errors[PROBLEM_EVENT_INVALID], 1);
     assert_int_equal(relay_trouble(script.relay)->row_id, 2);
     pass_ms(3000);
     expect("");
@@ -317,6 +317,29 @@ static void brokers_that_answer_again_end_the_trouble(void **state)
     assert_string_equal(relay_trouble(script.relay)->cause, "");
 }
 
+/* A producer that is at its end is replaced, also while there is nothing to send; the trouble lasts
+ * until the brokers say that it is over. */
+static void a_producer_at_its_end_is_replaced_while_idle(void **state)
+{
+    (void)state;
+    open_topic();
+    relay_on_sink_error(script.relay, REFUSAL_CLUSTER_FORBIDDEN, "no idempotent producer");
+    assert_null(strstr(str_text(&script.said), "reset"));
+    script.learns = true;
+    script.learnt = REFUSAL_CLUSTER_FORBIDDEN;
+    pass_ms(6000);
+    assert_non_null(strstr(str_text(&script.said), "reset"));
+    assert_string_equal(relay_trouble(script.relay)->cause, "cluster_forbidden");
+    assert_int_equal(script.notes[RELAY_NOTE_RECOVERED], 0);
+    script.learns = false;
+    pass_ms(40000);
+    assert_string_equal(relay_trouble(script.relay)->cause, "");
+    assert_int_equal(script.notes[RELAY_NOTE_RECOVERED], 1);
+    forget_said();
+    pass_ms(40000);
+    assert_null(strstr(str_text(&script.said), "reset"));
+}
+
 /* ---- partitions ---- */
 
 static void a_grown_topic_is_emptied_first(void **state)
@@ -358,6 +381,7 @@ int main(void)
         TEST(a_long_text_is_cut_between_characters),
         TEST(a_stall_is_asked_about_and_told),
         TEST(brokers_that_answer_again_end_the_trouble),
+        TEST(a_producer_at_its_end_is_replaced_while_idle),
         TEST(a_grown_topic_is_emptied_first),
     };
 
