@@ -19,6 +19,7 @@ endif
 ifdef CI
 WARN += -Werror
 endif
+OBJCOPY ?= objcopy
 OPT ?= -O2 -g
 HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 HARDEN_LD := -pie -Wl,-z,relro,-z,now
@@ -38,7 +39,7 @@ PC_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_PC)) -lpthread -lm
 LDFLAGS  += $(HARDEN_LD)
 
 # ---- what is built: one archive per folder, linked in the order of the layers ---------------------------------------------
-LAYERS := base message verify relay outbox kafka ops settings app
+LAYERS := base message verify relay outbox kafka ops settings inbox app
 lib_of  = $(BUILD)/lib$(1).a
 srcs_of = $(wildcard src/$(1)/*.c)
 objs_of = $(patsubst %.c,$(BUILD)/%.o,$(call srcs_of,$(1)))
@@ -55,7 +56,18 @@ needs_outbox  := outbox relay message base
 needs_kafka   := kafka relay message base
 needs_ops     := ops relay message base
 needs_settings := settings kafka relay message base
+needs_inbox   := inbox kafka relay message base
 needs_app     := app settings ops kafka outbox relay verify message base
+
+# libinbox, for programs of others: position-independent objects of its own, and of what it needs from below. Only inbox_*
+# can be seen from outside, in either form.
+INBOX_SO  := $(BUILD)/inbox/libinbox.so.0
+INBOX_LIB := $(BUILD)/inbox/libinbox.a
+INBOX_SRCS := $(wildcard src/inbox/*.c) $(addprefix src/,base/clock.c base/err.c base/log.c base/str.c \
+              message/json_scan.c message/time.c kafka/config.c)
+INBOX_OBJS := $(patsubst %.c,$(BUILD)/pic/%.o,$(INBOX_SRCS))
+INBOX_LIBS  = $(shell $(PKG_CONFIG) --libs libpq rdkafka) -lpthread
+CONSUMER   := $(BUILD)/deploy/examples/inbox/consumer
 
 UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
 UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))
@@ -85,7 +97,7 @@ include tests/kafka.mk
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(PROGRAM) ## build outboxd
+all: $(PROGRAM) $(INBOX_SO) $(INBOX_LIB) ## build outboxd and libinbox
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -114,6 +126,28 @@ $(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
 $(PROGRAM): $(APP_MAIN) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
+$(BUILD)/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PC_CFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$(INBOX_SO): $(INBOX_OBJS) src/inbox/libinbox.map
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -Wl,-soname,libinbox.so.0 -Wl,--version-script=src/inbox/libinbox.map \
+		$(filter-out -pie,$(LDFLAGS)) $(if $(SAN),,-Wl,-z,defs) $(INBOX_OBJS) $(INBOX_LIBS) -o $@
+	ln -sf libinbox.so.0 $(@D)/libinbox.so
+
+$(INBOX_LIB): $(INBOX_OBJS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(LD) -r $^ -o $(@D)/all.o
+	$(OBJCOPY) --wildcard --keep-global-symbol='inbox_*' $(@D)/all.o $(@D)/inbox.o
+	$(AR) rcs $@ $(@D)/inbox.o
+
+# As anybody would build it: the public header and the library.
+$(CONSUMER): deploy/examples/inbox/consumer.c include/inbox.h $(INBOX_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Iinclude $(shell $(PKG_CONFIG) --cflags libpq | sed 's/-I/-isystem /g') $(LDFLAGS) $< $(INBOX_LIB) $(INBOX_LIBS) -o $@
+
 $(SUPPORT): $(SUPPORT_OBJS)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -131,14 +165,18 @@ $(BUILD)/tests/sim/%: $(BUILD)/tests/sim/%.o $(SIM_OBJS) $(foreach l,$(needs_rel
 $(BUILD)/tests/model/test_model: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/model/*.c)) $(call lib_of,base)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -o $@
 
-$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(SUPPORT) $(INBOX_LIB) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
 # The demo uses these, too: nothing of tests/support, which wants cmocka.
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+# A consumer as a process, for the fault tests of libinbox: linked as anybody would.
+$(BUILD)/tests/tools/inbox_member: $(BUILD)/tests/tools/inbox_member.o $(INBOX_LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(INBOX_LIBS) -o $@
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(INBOX_LIB) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
 $(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)
@@ -161,7 +199,7 @@ endif
 
 unit-programs: $(UNIT_BINS) $(SIM_BINS)
 
-build-tests: $(PROGRAM) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_BINS))
+build-tests: $(PROGRAM) $(INBOX_SO) $(CONSUMER) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_BINS))
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Built in a make of its own, after the packages are there.
@@ -182,7 +220,7 @@ demo: ## orders from Postgres to Kafka, through a crash of the relay; BROKERS=ho
 test: ## build everything and prove it, on private servers; ends with "N passed, N failed"
 	@sh deploy/install-deps.sh build demo test
 	@echo "building outboxd and its tests"
-	@$(SUBMAKE) build-tests kafka-lib
+	@$(SUBMAKE) build-tests kafka-lib jdbc-lib
 	@$(if $(SAN),,$(SUBMAKE) SAN=1 unit-programs)
 	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) tests/run $(TEST_BINS)
 
@@ -223,12 +261,17 @@ bashdir := $(PREFIX)/share/bash-completion/completions
 zshdir  := $(PREFIX)/share/zsh/site-functions
 fishdir := $(PREFIX)/share/fish/vendor_completions.d
 
-install: all ## install to DESTDIR/PREFIX: program, SQL, unit, manuals, completion, alerts, dashboard, documents
-	install -d $(addprefix $(DESTDIR),$(bindir) $(datadir)/sql/outbox/down $(datadir)/prometheus $(datadir)/grafana \
-		$(docdir) $(unitdir) $(mandir)/man5 $(mandir)/man8 $(bashdir) $(zshdir) $(fishdir))
+libdir  := $(PREFIX)/lib
+incdir  := $(PREFIX)/include
+
+install: all ## install to DESTDIR/PREFIX: program, libinbox, SQL, unit, manuals, completion, alerts, dashboard, documents
+	install -d $(addprefix $(DESTDIR),$(bindir) $(datadir)/sql/outbox/down $(datadir)/sql/inbox/down $(datadir)/prometheus $(datadir)/grafana \
+		$(docdir) $(unitdir) $(mandir)/man3 $(mandir)/man5 $(mandir)/man8 $(bashdir) $(zshdir) $(fishdir) $(libdir)/pkgconfig $(incdir))
 	install -m 755 $(PROGRAM) $(DESTDIR)$(bindir)/outboxd
 	install -m 644 sql/outbox/*.sql $(DESTDIR)$(datadir)/sql/outbox
 	install -m 644 sql/outbox/down/*.sql $(DESTDIR)$(datadir)/sql/outbox/down
+	install -m 644 sql/inbox/*.sql $(DESTDIR)$(datadir)/sql/inbox
+	install -m 644 sql/inbox/down/*.sql $(DESTDIR)$(datadir)/sql/inbox/down
 	install -m 644 LICENSE README.md CHANGELOG.md config/outboxd.yaml $(DESTDIR)$(docdir)
 	install -m 644 $(addprefix deploy/docs/,runbook.md settings.md metrics.md exit-codes.md) $(DESTDIR)$(docdir)
 	install -m 644 deploy/prometheus/*.yml $(DESTDIR)$(datadir)/prometheus
@@ -238,6 +281,14 @@ install: all ## install to DESTDIR/PREFIX: program, SQL, unit, manuals, completi
 	install -m 644 deploy/completion/outboxd.bash $(DESTDIR)$(bashdir)/outboxd
 	install -m 644 deploy/completion/_outboxd $(DESTDIR)$(zshdir)/_outboxd
 	install -m 644 deploy/completion/outboxd.fish $(DESTDIR)$(fishdir)/outboxd.fish
+	install -m 755 $(INBOX_SO) $(DESTDIR)$(libdir)/libinbox.so.0
+	ln -sf libinbox.so.0 $(DESTDIR)$(libdir)/libinbox.so
+	install -m 644 $(INBOX_LIB) $(DESTDIR)$(libdir)/libinbox.a
+	install -m 644 include/inbox.h $(DESTDIR)$(incdir)/inbox.h
+	install -m 644 deploy/man/inbox.3 $(DESTDIR)$(mandir)/man3/inbox.3
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' src/inbox/inbox.pc.in \
+		> $(DESTDIR)$(libdir)/pkgconfig/inbox.pc
+	chmod 644 $(DESTDIR)$(libdir)/pkgconfig/inbox.pc
 	sed -e 's|@BINDIR@|$(bindir)|' -e 's|@DOCDIR@|$(docdir)|' deploy/systemd/outboxd.service \
 		> $(DESTDIR)$(unitdir)/outboxd.service
 	chmod 644 $(DESTDIR)$(unitdir)/outboxd.service
@@ -245,6 +296,8 @@ install: all ## install to DESTDIR/PREFIX: program, SQL, unit, manuals, completi
 uninstall: ## remove what install put there; /etc/outboxd stays
 	rm -f $(addprefix $(DESTDIR),$(bindir)/outboxd $(unitdir)/outboxd.service $(mandir)/man8/outboxd.8 \
 		$(mandir)/man5/outboxd.yaml.5 $(bashdir)/outboxd $(zshdir)/_outboxd $(fishdir)/outboxd.fish)
+	rm -f $(DESTDIR)$(libdir)/libinbox.a $(DESTDIR)$(libdir)/libinbox.so $(DESTDIR)$(libdir)/libinbox.so.0
+	rm -f $(DESTDIR)$(incdir)/inbox.h $(DESTDIR)$(libdir)/pkgconfig/inbox.pc $(DESTDIR)$(mandir)/man3/inbox.3
 	rm -rf $(DESTDIR)$(datadir) $(DESTDIR)$(docdir)
 
 clean: ## remove everything that was built

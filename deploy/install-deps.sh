@@ -15,8 +15,8 @@ packages_of() {
     build) echo gcc libc6-dev make pkg-config libpq-dev librdkafka-dev libevent-dev libjansson-dev libyaml-dev ;;
     demo) echo postgres:postgresql-15 ;;
     test)
-        echo libcmocka-dev postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime \
-            promtool:promtool groff:groff-base zsh:zsh fish:fish
+        echo libcmocka-dev g++:g++ postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime \
+            python3-psycopg promtool:promtool groff:groff-base zsh:zsh fish:fish
         ;;
     lint) echo clang-format-14:clang-format-14 clang-tidy-14:clang-tidy-14 cppcheck:cppcheck shellcheck:shellcheck ;;
     *) return 1 ;;

@@ -1,17 +1,25 @@
-# The jars of the test broker, fetched once by Maven. The sanitized build shares them with the other one.
+# The jars of the test broker, and of the inbox's JDBC example, fetched once by Maven. The sanitized build shares them with the
+# other one.
 KAFKA_LIB := $(abspath $(patsubst %/san,%,$(BUILD))/kafka-lib)
-export KAFKA_LIB
+JDBC_LIB  := $(abspath $(patsubst %/san,%,$(BUILD))/jdbc-lib)
+export KAFKA_LIB JDBC_LIB
 
 # Maven Central answers "too many requests" or drops a connection now and then: three attempts.
-$(KAFKA_LIB)/.complete: tests/pom.xml
-	@mkdir -p $(@D)
-	@rm -f $(@D)/*.jar
-	@for try in 1 2 3; do \
-	    echo "mvn: jars of the test broker -> $(@D) (attempt $$try)"; \
-	    if mvn -q -B -f tests/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+fetch_jars = \
+	mkdir -p $(@D); rm -f $(@D)/*.jar; \
+	for try in 1 2 3; do \
+	    echo "mvn: jars of $(1) -> $(@D) (attempt $$try)"; \
+	    if mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime \
 	        -DoutputDirectory=$(@D) > $(@D)/mvn.log 2>&1; then touch $@; exit 0; fi; \
 	    sleep $$((try * 3)); \
-	done; cat $(@D)/mvn.log >&2; echo "The test broker could not be fetched: see above." >&2; exit 1
+	done; cat $(@D)/mvn.log >&2; echo "The jars of $(1) could not be fetched: see above." >&2; exit 1
 
-.PHONY: kafka-lib
+$(KAFKA_LIB)/.complete: tests/pom.xml
+	@$(call fetch_jars,the test broker)
+
+$(JDBC_LIB)/.complete: tests/jdbc/pom.xml
+	@$(call fetch_jars,the JDBC example)
+
+.PHONY: kafka-lib jdbc-lib
 kafka-lib: $(KAFKA_LIB)/.complete
+jdbc-lib: $(JDBC_LIB)/.complete

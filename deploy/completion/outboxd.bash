@@ -69,7 +69,7 @@ _outboxd() {
     none\ *) _outboxd_words "$commands --config --help --version" "$word" ;;
     run\ *) _outboxd_words ' --config --help' "$word" ;;
     check\ *) _outboxd_words ' --config --help' "$word" ;;
-    migrate\ *) _outboxd_words ' --config --print --url --start --bells --no-doorbell --down --timeout --yes --help' "$word" ;;
+    migrate\ *) _outboxd_words ' --config --print --url --inbox --start --bells --no-doorbell --down --timeout --yes --help' "$word" ;;
     status\ *) _outboxd_words ' --config --json --help' "$word" ;;
     top\ *) _outboxd_words ' --config --url --once --help' "$word" ;;
     health\ *) _outboxd_words ' --config --live --help' "$word" ;;

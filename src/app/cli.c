@@ -42,6 +42,8 @@ static const struct option options[] = {
      "print the SQL instead of applying it; connects to nothing"},
     {"url", 0, OPTION_TEXT, ON(MIGRATE) | ON(REBASE), offsetof(struct cli, url), 0, 0, "URL",
      "the owner's database connection; default: the libpq environment (PGHOST, PGUSER, ...)"},
+    {"inbox", 0, OPTION_FLAG, ON(MIGRATE), offsetof(struct cli, inbox), 0, 0, NULL,
+     "the schema inbox, for consumers, instead of outbox; reads no configuration"},
     {"start", 0, OPTION_WORD, ON(MIGRATE), offsetof(struct cli, start), 0, 0, "beginning|now",
      "where a new relay starts on a table already in use; default: relay.start"},
     {"bells", 0, OPTION_NUMBER, ON(MIGRATE), offsetof(struct cli, bells), 1, 4, "N",
@@ -49,7 +51,7 @@ static const struct option options[] = {
     {"no-doorbell", 0, OPTION_FLAG, ON(MIGRATE), offsetof(struct cli, no_doorbell), 0, 0, NULL,
      "leave the NOTIFY trigger out; the relay then needs wakeup: poll"},
     {"down", 0, OPTION_NUMBER, ON(MIGRATE), offsetof(struct cli, down), 0, 9999, "VERSION",
-     "go back to that version; 0 removes everything, with all events"},
+     "go back to that version; 0 removes everything, with all events or claims"},
     {"timeout", 0, OPTION_DURATION, ON(MIGRATE), offsetof(struct cli, timeout_ms), 0, 0, "DURATION",
      "how long to wait for locks, such as 30s; default 30s"},
     {"url", 0, OPTION_TEXT, ON(PAUSE) | ON(RESUME), offsetof(struct cli, url), 0, 0, "URL",
@@ -345,6 +347,9 @@ static int check_together(const struct cli *c, struct err *err)
     if (c->down >= 0 && (c->no_doorbell || c->bells != 0 || c->start != NULL))
         return err_set(err, ERR_USAGE,
                        "--down goes back: it excludes --bells, --no-doorbell and --start");
+    if (c->inbox && (c->no_doorbell || c->bells != 0 || c->start != NULL))
+        return err_set(err, ERR_USAGE,
+                       "--inbox has no relay: it excludes --bells, --no-doorbell and --start");
     if (c->print && c->url != NULL)
         return err_set(err, ERR_USAGE, "--print connects to nothing: it excludes --url");
     return 0;

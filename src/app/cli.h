@@ -71,6 +71,7 @@ struct cli {
                             pause, resume: instead of the configuration's. top: the relay's
                             address; NULL: http.listen */
     bool print;          /* migrate: print the SQL and connect to nothing */
+    bool inbox;          /* migrate: the schema inbox instead of outbox */
     bool no_doorbell;    /* migrate: without the NOTIFY trigger */
     int bells;           /* migrate: how many doorbells, 1 to 4; 0: not given */
     const char *start;   /* migrate: "beginning" or "now" for a new relay */

@@ -63,24 +63,36 @@ static int print_without_settings(const struct cli *c, struct err *err)
     return 0;
 }
 
+static int run_migrate(const struct cli *c, const struct migrate_params *params, struct err *err)
+{
+    if (c->print)
+        return migrate_print(params, stdout, err);
+    if (c->down >= 0)
+        return migrate_down(params, c->down, err);
+    return migrate_apply(params, err);
+}
+
 int command_migrate(const struct cli *c, struct err *err)
 {
     struct settings settings = {0};
     struct migrate_params params;
     int rc;
 
+    if (c->inbox) {
+        params = (struct migrate_params){.server = {.url = c->url},
+                                         .inbox = true,
+                                         .wait_ms = c->timeout_ms,
+                                         .drop_events = c->yes,
+                                         .out = stdout};
+        return run_migrate(c, &params, err);
+    }
     if (c->print && !c->config_given && access(c->config, F_OK) != 0 && errno == ENOENT)
         return print_without_settings(c, err);
     rc = settings_load(&settings, c->config, err);
     if (rc != 0)
         goto out;
     params = migrate_params_of(c, &settings);
-    if (c->print)
-        rc = migrate_print(&params, stdout, err);
-    else if (c->down >= 0)
-        rc = migrate_down(&params, c->down, err);
-    else
-        rc = migrate_apply(&params, err);
+    rc = run_migrate(c, &params, err);
 out:
     settings_release(&settings);
     return rc;

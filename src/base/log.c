@@ -77,24 +77,32 @@ static void put_field(struct str *line, const struct log_field *f)
         put_value(line, f->s);
 }
 
+void log_line(struct str *line, enum log_level level, const char *msg,
+              const struct log_field *fields)
+{
+    char when[CLOCK_RFC3339_SIZE];
+
+    clock_format_ms(clock_wall_us(), when);
+    str_printf(line, style == LOG_JSON ? "{\"time\":\"%s\",\"level\":\"%s\"" : "time=%s level=%s",
+               when, level_name(level));
+    put_key(line, "msg");
+    put_value(line, msg);
+    for (; fields->type != LOG_TYPE_END; fields++)
+        put_field(line, fields);
+    str_puts(line, style == LOG_JSON ? "}" : "");
+}
+
 void log_emit(enum log_level level, const char *msg, const struct log_field *fields)
 {
     static struct str
         line; /* one thread of ours; reused so that logging does not allocate for ever */
-    char when[CLOCK_RFC3339_SIZE];
     ssize_t written;
 
     if (!log_enabled(level))
         return;
-    clock_format_ms(clock_wall_us(), when);
     str_reset(&line);
-    str_printf(&line, style == LOG_JSON ? "{\"time\":\"%s\",\"level\":\"%s\"" : "time=%s level=%s",
-               when, level_name(level));
-    put_key(&line, "msg");
-    put_value(&line, msg);
-    for (; fields->type != LOG_TYPE_END; fields++)
-        put_field(&line, fields);
-    str_puts(&line, style == LOG_JSON ? "}\n" : "\n");
+    log_line(&line, level, msg, fields);
+    str_puts(&line, "\n");
     written = write(STDERR_FILENO, line.data, line.len);
     (void)written;
 }

@@ -39,4 +39,9 @@ bool log_enabled(enum log_level level);
  * failed write is ignored. `fields` ends with LOG_END. */
 void log_emit(enum log_level level, const char *msg, const struct log_field *fields);
 
+/* Appends the line, without its newline, to `line` instead; whatever the level. */
+struct str;
+void log_line(struct str *line, enum log_level level, const char *msg,
+              const struct log_field *fields);
+
 #endif

@@ -84,7 +84,7 @@ enum problem_class {
       "run `outboxd migrate` as their owner")                                                      \
     X(SCHEMA_OLDER, "schema_older", FINAL, "the outbox schema is older than this outboxd needs",   \
       "run `outboxd migrate` as the tables' owner")                                                \
-    X(SCHEMA_NEWER, "schema_newer", FINAL, "the outbox schema is newer than this outboxd knows",   \
+    X(SCHEMA_NEWER, "schema_newer", FINAL, "the schema is newer than this outboxd knows",          \
       "use a newer outboxd")                                                                       \
     X(GRANTS_MISSING, "grants_missing", FINAL, "the role lacks privileges",                        \
       "GRANT outbox_relay to it; `outboxd check` prints the statement")                            \

@@ -13,7 +13,7 @@
 
 /* So many may be ending at a time: it bounds the memory and the threads of producers that cannot
  * end. */
-#define REAPER_GRAVES 4
+#define REAPER_GRAVES 8
 
 struct reaper {
     struct grave {

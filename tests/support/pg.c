@@ -342,16 +342,16 @@ int pg_psql(const struct pg_server *s, const char *user, const char *file, const
     return proc_run(argv, log, START_TIMEOUT_MS);
 }
 
-void pg_apply_schema(const struct pg_server *s)
+/* sql/FOLDER/NNNN_name.up.sql in order. */
+static void apply_files(const struct pg_server *s, const char *folder)
 {
     char pattern[PATH_SIZE];
     char log[PATH_SIZE];
     char numbered[64];
     static unsigned count;
     glob_t files = {0};
-    PGconn *conn;
 
-    path_join(pattern, source_root(), "sql/outbox/[0-9]*.up.sql");
+    (void)snprintf(pattern, sizeof pattern, "%s/sql/%s/[0-9]*.up.sql", source_root(), folder);
     (void)snprintf(numbered, sizeof numbered, "schema-%u.log", ++count);
     path_join(log, tmp_root(), numbered);
     if (glob(pattern, 0, NULL, &files) != 0)
@@ -360,11 +360,28 @@ void pg_apply_schema(const struct pg_server *s)
         if (pg_psql(s, "postgres", files.gl_pathv[i], NULL, log) != 0)
             support_fail("%s:\n%s", files.gl_pathv[i], file_read(log));
     globfree(&files);
+}
+
+void pg_apply_schema(const struct pg_server *s)
+{
+    PGconn *conn;
+
+    apply_files(s, "outbox");
     conn = pg_open(s, NULL);
     pg_exec(conn, "CREATE ROLE svc LOGIN IN ROLE outbox_writer");
     pg_exec(conn, "CREATE ROLE relay LOGIN IN ROLE outbox_relay");
     pg_exec(conn, "SELECT outbox.ensure_days(2)");
     pg_exec(conn, "SELECT outbox.make_relay('orders', 'beginning')");
+    PQfinish(conn);
+}
+
+void pg_apply_inbox(const struct pg_server *s)
+{
+    PGconn *conn;
+
+    apply_files(s, "inbox");
+    conn = pg_open(s, NULL);
+    pg_exec(conn, "CREATE ROLE consumer LOGIN IN ROLE inbox_consumer");
     PQfinish(conn);
 }
 

@@ -60,6 +60,8 @@ int pg_psql(const struct pg_server *s, const char *user, const char *file, const
  * outbox_writer) and `relay` (member of outbox_relay), days created ahead, and the relay row
  * 'orders' which starts at the beginning. */
 void pg_apply_schema(const struct pg_server *s);
+/* sql/inbox/NNNN_name.up.sql, and the role `consumer` (member of inbox_consumer). */
+void pg_apply_inbox(const struct pg_server *s);
 
 /* A URL of the server. To be used within the full expression, as in pg_url(&s, "svc",
  * "postgres").text. */

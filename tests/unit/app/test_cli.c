@@ -126,6 +126,9 @@ static void test_options(void **state)
     assert_true(c.print);
     assert_true(c.no_doorbell);
     assert_string_equal(c.start, "beginning");
+    assert_false(c.inbox);
+    c = good("migrate --inbox --down 0 --yes --timeout 1s");
+    assert_true(c.inbox && c.yes);
     c = good("migrate --down 0");
     assert_int_equal(c.down, 0);
     c = good("rebase --to=beginning --yes --dry-run --url x");
@@ -193,6 +196,12 @@ static const struct {
     {"migrate --down 1 --bells 1",
      "--down goes back: it excludes --bells, --no-doorbell and --start"},
     {"migrate --print --url x", "--print connects to nothing: it excludes --url"},
+    {"migrate --inbox --bells 1",
+     "--inbox has no relay: it excludes --bells, --no-doorbell and --start"},
+    {"migrate --inbox --start now",
+     "--inbox has no relay: it excludes --bells, --no-doorbell and --start"},
+    {"migrate --inbox=yes", "--inbox takes no value"},
+    {"run --inbox", "outboxd run takes no --inbox; see outboxd run --help"},
     {"rebase", "rebase needs --to beginning, --to now, an id or a time, or --keep; see outboxd "
                "rebase --help"},
     {"rebase --to", "--to needs a value: beginning|now|ID|TIME"},

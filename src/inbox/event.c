@@ -1,0 +1,160 @@
+#include "inbox/event.h"
+
+#include "inbox/fault.h"
+#include "inbox/when.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static char *copy_text(struct slice text)
+{
+    return text.ptr == NULL ? NULL : xstrndup(text.ptr, text.len);
+}
+
+/* The payload is the value or a part of it: it outlives the reader as long as the record does. */
+static void take_content(struct inbox_event *event, const struct content *c)
+{
+    uuid_of_event(c->source, c->id, event->id);
+    event->raw_id = copy_text(c->id);
+    event->type = copy_text(c->type);
+    event->source = copy_text(c->source);
+    event->time = copy_text(c->time);
+    event->payload = c->payload;
+}
+
+struct inbox_event *event_new(rd_kafka_message_t *record, struct format_reader *reader,
+                              enum inbox_format format)
+{
+    struct inbox_event *event = xcalloc(1, sizeof *event);
+    rd_kafka_timestamp_type_t type;
+    struct content content;
+    const char *why = "";
+    struct record r = {0};
+
+    event->record = record;
+    event->attempt = 1;
+    if (rd_kafka_message_headers(record, &event->headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        event->headers = NULL;
+    r.value = (struct slice){.ptr = record->payload, .len = record->len};
+    r.headers = event->headers;
+    r.timestamp_ms = rd_kafka_message_timestamp(record, &type);
+    if (format_read(reader, format, &r, &content, &why) == 0) {
+        take_content(event, &content);
+    } else {
+        event->kind = EVENT_DEAD;
+        fault_set(&event->error, INBOX_E_MALFORMED, "%s", why);
+    }
+    event->written_us = content.written_us;
+    event->replay = content.replay;
+    return event;
+}
+
+void event_free(struct inbox_event *event)
+{
+    rd_kafka_message_destroy(event->record);
+    free(event->raw_id);
+    free(event->type);
+    free(event->source);
+    free(event->time);
+    free(event);
+}
+
+/* ---- what a handler asks --------------------------------------------------------------------- */
+
+const char *inbox_event_id(const struct inbox_event *event)
+{
+    return event->id;
+}
+
+const char *inbox_event_raw_id(const struct inbox_event *event)
+{
+    return event->raw_id;
+}
+
+const char *inbox_event_type(const struct inbox_event *event)
+{
+    return event->type;
+}
+
+const char *inbox_event_source(const struct inbox_event *event)
+{
+    return event->source;
+}
+
+const char *inbox_event_time(const struct inbox_event *event)
+{
+    return event->time;
+}
+
+const void *inbox_event_payload(const struct inbox_event *event, size_t *len)
+{
+    if (len != NULL)
+        *len = event->payload.len;
+    return event->payload.ptr;
+}
+
+const void *inbox_event_value(const struct inbox_event *event, size_t *len)
+{
+    if (len != NULL)
+        *len = event->record->len;
+    return event->record->payload;
+}
+
+const void *inbox_event_key(const struct inbox_event *event, size_t *len)
+{
+    if (len != NULL)
+        *len = event->record->key_len;
+    return event->record->key;
+}
+
+const void *inbox_event_header(const struct inbox_event *event, const char *name, size_t *len)
+{
+    struct slice value = format_header(event->headers, name);
+
+    if (len != NULL)
+        *len = value.len;
+    return value.ptr;
+}
+
+const char *inbox_event_topic(const struct inbox_event *event)
+{
+    return rd_kafka_topic_name(event->record->rkt);
+}
+
+int32_t inbox_event_partition(const struct inbox_event *event)
+{
+    return event->record->partition;
+}
+
+int64_t inbox_event_offset(const struct inbox_event *event)
+{
+    return event->record->offset;
+}
+
+int64_t inbox_event_timestamp_ms(const struct inbox_event *event)
+{
+    rd_kafka_timestamp_type_t type;
+
+    return rd_kafka_message_timestamp(event->record, &type);
+}
+
+int inbox_event_attempt(const struct inbox_event *event)
+{
+    return event->attempt;
+}
+
+int inbox_event_is_replay(const struct inbox_event *event)
+{
+    return event->replay ? 1 : 0;
+}
+
+void inbox_explain(struct inbox_event *event, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(event->explained, sizeof event->explained, fmt, ap);
+    va_end(ap);
+    fault_clean_text(event->explained);
+}
