@@ -103,6 +103,14 @@ static bool passes(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
+/* The leader is on its way: elections, and topics that were created a moment ago. */
+static bool moves(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 /* How many partitions the topic has, 0: it does not exist. */
 static int ask_topic(struct scan *s, const struct scan_topic *t, int32_t *partitions,
                      struct err *err)
@@ -138,22 +146,27 @@ static int ask_starts(struct scan *s, struct scan_topic *t, struct err *err)
 {
     const char *name = s->params->topics[t->number];
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(t->partition_count);
-    rd_kafka_resp_err_t code;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
     int rc = 0;
 
     for (int32_t p = 0; p < t->partition_count; p++)
-        rd_kafka_topic_partition_list_add(list, name, p)->offset =
-            s->params->since_us < 0 ? 0 : s->params->since_us / 1000;
-    code = rd_kafka_offsets_for_times(s->rk, list, ANSWER_MS);
+        (void)rd_kafka_topic_partition_list_add(list, name, p);
+    for (int tries = 0; tries < METADATA_TRIES && moves(code); tries++) {
+        if (tries > 0)
+            take_events(s, PAUSE_MS);
+        for (int i = 0; i < list->cnt; i++) /* an answer takes the place of the question */
+            list->elems[i].offset = s->params->since_us < 0 ? 0 : s->params->since_us / 1000;
+        code = rd_kafka_offsets_for_times(s->rk, list, ANSWER_MS);
+        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+            code = list->elems[i].err;
+    }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         rc = refused(name, code, err);
     for (int i = 0; rc == 0 && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *found = &list->elems[i];
         struct scan_partition *p = &t->partitions[found->partition];
 
-        if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-            rc = refused(name, found->err, err);
-        else if (found->offset < 0 || found->offset > p->end) /* none that new */
+        if (found->offset < 0 || found->offset > p->end) /* none that new */
             p->start = p->end;
         else if (found->offset > p->start)
             p->start = found->offset;
@@ -170,9 +183,13 @@ static int ask_partitions(struct scan *s, struct scan_topic *t, struct err *err)
 
     for (int32_t i = 0; rc == 0 && i < t->partition_count; i++) {
         struct scan_partition *p = &t->partitions[i];
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(s->rk, name, i, &lows[i], &p->end, ANSWER_MS);
+        rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
 
+        for (int tries = 0; tries < METADATA_TRIES && moves(code); tries++) {
+            if (tries > 0)
+                take_events(s, PAUSE_MS);
+            code = rd_kafka_query_watermark_offsets(s->rk, name, i, &lows[i], &p->end, ANSWER_MS);
+        }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             rc = refused(name, code, err);
         p->start = lows[i];
