@@ -64,7 +64,7 @@ needs_app     := app settings ops kafka outbox relay verify message base
 INBOX_SO  := $(BUILD)/inbox/libinbox.so.0
 INBOX_LIB := $(BUILD)/inbox/libinbox.a
 INBOX_SRCS := $(wildcard src/inbox/*.c) $(addprefix src/,base/clock.c base/err.c base/log.c base/str.c \
-              message/json_scan.c message/time.c kafka/config.c)
+              message/event.c message/json_scan.c message/time.c kafka/config.c)
 INBOX_OBJS := $(patsubst %.c,$(BUILD)/pic/%.o,$(INBOX_SRCS))
 INBOX_LIBS  = $(shell $(PKG_CONFIG) --libs libpq rdkafka) -lpthread
 CONSUMER   := $(BUILD)/deploy/examples/inbox/consumer
@@ -240,7 +240,7 @@ lint: ## formatting, clang-tidy, cppcheck, shellcheck, layers
 
 format: ## let clang-format write all C files
 	@sh deploy/install-deps.sh lint
-	@find $(wildcard src tests deploy include) -name '*.[ch]' | xargs -r clang-format-14 -i
+	@find src tests deploy include -name '*.[ch]' | xargs -r clang-format-14 -i
 
 docs: ## write the reference anew from the tables in the code: pages, manuals, shell completion
 	@$(SUBMAKE) $(GENERATE)

@@ -4,7 +4,7 @@
 # Prints each include that breaks them as file:line, and fails. Also: who may ask a clock, and who may know which library.
 cd "$(dirname "$0")/.." || exit 1
 grep -rnE '^[[:space:]]*#[[:space:]]*include' src --include='*.[ch]' |
-    awk -v public=" $(find include -name '*.h' -printf '%f ' 2>/dev/null)" '
+    awk -v public=" $(find include -name '*.h' -printf '%f ')" '
 BEGIN {
     may["base"] = " base "; may["message"] = may["base"] "message "; may["relay"] = may["message"] "relay "
     may["verify"] = may["message"] "verify "; may["outbox"] = may["relay"] "outbox "; may["kafka"] = may["relay"] "kafka "; may["ops"] = may["relay"] "ops "

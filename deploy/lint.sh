@@ -5,7 +5,7 @@
 #   lint.sh [FOLDER OR FILE]...     default: src tests deploy include
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
-[ $# -gt 0 ] || { set -- src tests deploy; [ ! -d include ] || set -- "$@" include; } # nothing is public yet
+[ $# -gt 0 ] || set -- src tests deploy include
 jobs=$(nproc 2>/dev/null || echo 2)
 failed=()
 

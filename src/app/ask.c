@@ -26,6 +26,18 @@ void ask_answer_release(struct ask_answer *out)
     out->status = 0;
 }
 
+int ask_address(const char *http_listen, struct address *out, struct err *err)
+{
+    if (http_listen[0] == '\0')
+        return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
+                           "http.listen is empty, so that the process cannot be asked; set it, "
+                           "such as 127.0.0.1:9464, or let `outboxd status` ask the database");
+    if (address_parse(http_listen, out, err) != 0)
+        return -1;
+    address_to_ask(out);
+    return 0;
+}
+
 static int wait_for(const struct exchange *x, short what, struct err *err)
 {
     struct pollfd p = {.fd = x->fd, .events = what};

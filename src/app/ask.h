@@ -15,6 +15,10 @@ struct ask_answer {
     struct str body;
 };
 
+/* Where a process with this http.listen can be asked. -1 with kind ERR_CONFIG when it is empty or
+ * no address. */
+NODISCARD int ask_address(const char *http_listen, struct address *out, struct err *err);
+
 /* Asks `address` (address_to_ask it first) for `path`. Returns 0 with any HTTP answer; -1 with kind
  * ERR_UNAVAILABLE when nobody listens, nothing whole comes within timeout_ms, or what comes is not
  * HTTP. Release `out` in any case; it may be used again. */

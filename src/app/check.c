@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct tally {
     int wrong;
@@ -51,9 +50,12 @@ static size_t named_topics(const struct settings *s, const char **topics)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < s->routes.count; i++)
-        if (s->routes.routes[i].topic != NULL && strchr(s->routes.routes[i].topic, '{') == NULL)
-            topics[n++] = s->routes.routes[i].topic;
+    for (size_t i = 0; i < s->routes.count; i++) {
+        const char *topic = route_fixed_topic(&s->routes.routes[i]);
+
+        if (topic != NULL)
+            topics[n++] = topic;
+    }
     return n;
 }
 
@@ -79,8 +81,7 @@ int command_check(const struct cli *c, struct err *err)
     if (rc != 0)
         goto out;
     report_line(&report, FINDING_OK, NULL, "configuration %s", c->config);
-    server = (struct command_server){.url = settings.postgres.url,
-                                     .password = settings.postgres.password};
+    server = command_server_of(&settings);
     outbox_inspect(&server, settings.relay.name, clock_wall_us, &report);
     overdue_inspect(&server, settings.retention.keep_ms, &report);
     check_kafka(&settings, &report);

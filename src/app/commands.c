@@ -11,6 +11,11 @@
 
 #define DAYS_AHEAD 7
 
+struct command_server command_server_of(const struct settings *s)
+{
+    return (struct command_server){.url = s->postgres.url, .password = s->postgres.password};
+}
+
 int command_config(const struct cli *c, struct err *err)
 {
     struct settings settings = {0};

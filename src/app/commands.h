@@ -6,6 +6,12 @@
 #include "app/cli.h"
 #include "base/err.h"
 
+struct command_server;
+struct settings;
+
+/* The database as the relay reaches it: postgres.url and postgres.password, borrowed from `s`. */
+struct command_server command_server_of(const struct settings *s);
+
 NODISCARD int command_config(const struct cli *c, struct err *err);
 NODISCARD int command_migrate(const struct cli *c, struct err *err);
 NODISCARD int command_rebase(const struct cli *c, struct err *err);

@@ -54,15 +54,8 @@ static int ask(const struct cli *c, const struct settings *s, struct err *err)
     struct ask_answer answer = {0};
     int rc;
 
-    if (s->http.listen[0] == '\0')
-        return err_problem(
-            err, ERR_CONFIG, PROBLEM_CONFIGURATION,
-            "http.listen is empty, so that the process cannot be asked; set it, such "
-            "as 127.0.0.1:9464, or let `outboxd status` ask the database");
-    rc = address_parse(s->http.listen, &address, err);
-    if (rc != 0)
-        return rc;
-    address_to_ask(&address);
+    if (ask_address(s->http.listen, &address, err) != 0)
+        return -1;
     rc = ask_http(&address, c->live ? OPS_LIVE_PATH : OPS_READY_PATH, PATIENCE_MS, &answer, err);
     if (rc != 0)
         (void)err_wrap(err, "http.listen %s", s->http.listen);

@@ -125,9 +125,8 @@ static int command(const struct cli *c, int (*act)(struct hold *h, struct err *e
     if (rc != 0)
         goto out;
     h.relay = settings.relay.name;
-    h.server = c->url != NULL ? (struct command_server){.url = c->url}
-                              : (struct command_server){.url = settings.postgres.url,
-                                                        .password = settings.postgres.password};
+    h.server =
+        c->url != NULL ? (struct command_server){.url = c->url} : command_server_of(&settings);
     rc = admin_status(&h.server, h.relay, &h.status, err);
     if (rc != 0)
         goto out;

@@ -1,21 +1,13 @@
 #include "app/rates.h"
 
-#include <string.h>
+#include "ops/latency.h"
 
 #define EARLY_MS 50U /* a timer may be so early */
-
-static struct ops_latency latency_of(const struct relay_counters *c)
-{
-    struct ops_latency l = {.sum_s = c->latency_sum_s};
-
-    memcpy(l.buckets, c->latency_buckets, sizeof l.buckets);
-    return l;
-}
 
 void rates_take(struct rates *r, const struct relay_counters *c, uint64_t now_ms)
 {
     r->samples[r->count++ % RATES_SAMPLES] = (struct rates_sample){
-        .at_ms = now_ms, .published = c->events_published, .latency = latency_of(c)};
+        .at_ms = now_ms, .published = c->events_published, .latency = latency_since_start(c)};
 }
 
 /* The newest that is so old, or the oldest of all. */
@@ -43,7 +35,7 @@ struct ops_latency rates_latency(const struct rates *r, const struct relay_count
                                  uint64_t now_ms, uint64_t over_ms)
 {
     const struct ops_latency *from = &sample_before(r, now_ms, over_ms)->latency;
-    struct ops_latency l = latency_of(c);
+    struct ops_latency l = latency_since_start(c);
 
     for (size_t i = 0; i <= RELAY_LATENCY_BUCKETS; i++)
         l.buckets[i] -= from->buckets[i];

@@ -296,8 +296,7 @@ int command_replay(const struct cli *c, struct err *err)
     if (rc == 0)
         rc = settings_load(&settings, c->config, err);
     if (rc == 0) {
-        const struct command_server server = {.url = settings.postgres.url,
-                                              .password = settings.postgres.password};
+        const struct command_server server = command_server_of(&settings);
 
         plan.settings = &settings;
         kept = kept_open(&server, settings.relay.name, err);

@@ -42,6 +42,7 @@ static int parse_ids(const char *text, struct kept_filter *filter, struct err *e
 
 int replay_plan_init(struct replay_plan *p, const struct cli *c, int64_t now_us, struct err *err)
 {
+    const struct when_span span = {.from_option = "from", .from = c->from, .until = c->until};
     struct kept_filter *f = &p->filter;
 
     *p = (struct replay_plan){.cli = c, .filter = KEPT_EVERYTHING};
@@ -52,12 +53,8 @@ int replay_plan_init(struct replay_plan *p, const struct cli *c, int64_t now_us,
         return -1;
     if (c->after >= f->id_from)
         f->id_from = c->after + 1;
-    if (c->from != NULL && when_parse("from", c->from, now_us, &f->since_us, err) != 0)
+    if (when_parse_span(&span, now_us, &f->since_us, &f->until_us, err) != 0)
         return -1;
-    if (c->until != NULL && when_parse("until", c->until, now_us, &f->until_us, err) != 0)
-        return -1;
-    if (f->since_us >= f->until_us)
-        return err_set(err, ERR_USAGE, "--from must be before --until");
     if (c->topic != NULL && !topic_name_is_legal(slice_of(c->topic)))
         return err_set(err, ERR_USAGE, "\"%.100s\" is no name of a topic", c->topic);
     return 0;

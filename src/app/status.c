@@ -24,34 +24,39 @@ static void add(struct status *s, enum problem problem, const char *text)
     (void)snprintf(p->text, sizeof p->text, "%s", text);
 }
 
+/* The first one counts. */
+static void conclude(struct status *s, const char *verdict)
+{
+    if (s->verdict == NULL)
+        s->verdict = verdict;
+}
+
 /* What concerns publishing, the weightiest first: that one gives the verdict. */
 static void judge_publishing(struct status *s)
 {
     const struct admin_status *st = &s->relay;
     const struct trouble *t = &st->trouble;
-    const char *verdicts[4] = {"ok"};
-    size_t n = 0;
 
     if (st->refusal.kind != ERR_NONE)
         add(s, st->refusal.problem, st->refusal.text);
     if (st->refusal.kind == ERR_CONFIG)
-        verdicts[n++] = "refused";
+        conclude(s, "refused");
     else if (!st->leading) {
         add(s, PROBLEM_NO_LEADER, "");
-        verdicts[n++] = "no leader";
+        conclude(s, "no leader");
     }
     if (t->halted) {
         add(s, problem_parse(t->cause), t->text);
-        verdicts[n++] = "halted";
+        conclude(s, "halted");
     }
     if (st->paused_s >= 0) {
         add(s, PROBLEM_PAUSED, str_text(&st->pause_reason));
-        verdicts[n] = "paused";
+        conclude(s, "paused");
     } else if (t->cause[0] != '\0' && !t->halted) {
         add(s, problem_parse(t->cause), t->text);
-        verdicts[n] = "waiting";
+        conclude(s, "waiting");
     }
-    s->verdict = verdicts[0];
+    conclude(s, "ok");
 }
 
 static void judge_tables(struct status *s)
@@ -83,8 +88,7 @@ int command_status(const struct cli *c, struct err *err)
 
     if (rc != 0)
         goto out;
-    server = (struct command_server){.url = settings.postgres.url,
-                                     .password = settings.postgres.password};
+    server = command_server_of(&settings);
     status.name = settings.relay.name;
     rc = admin_status(&server, settings.relay.name, &status.relay, err);
     if (rc == 0)

@@ -1,26 +1,10 @@
 /* `outboxd status --json`: one object. What is not known is null; times are seconds. */
 #include "app/status_print.h"
 
+#include "app/print_json.h"
 #include "base/problem.h"
 
 #include <jansson.h>
-#include <stdio.h>
-#include <string.h>
-
-static const char *class_name(enum problem_class class)
-{
-    switch (class) {
-    case PROBLEM_PASSES:
-        return "passes";
-    case PROBLEM_PERSON:
-        return "person";
-    case PROBLEM_FINAL:
-        return "final";
-    case PROBLEM_NOTICE:
-        break;
-    }
-    return "notice";
-}
 
 /* Below zero: not known. */
 static json_t *number_or_null(double value)
@@ -39,8 +23,8 @@ static json_t *text_json(const char *text)
 static json_t *problem_json(enum problem problem, const char *text)
 {
     return json_pack("{s:s, s:s, s:s, s:o, s:s}", "word", problem_word(problem), "class",
-                     class_name(problem_class(problem)), "what", problem_what(problem), "text",
-                     text_json(text), "todo", problem_advice(problem));
+                     problem_class_name(problem_class(problem)), "what", problem_what(problem),
+                     "text", text_json(text), "todo", problem_advice(problem));
 }
 
 static json_t *problems_json(const struct status *s)
@@ -124,23 +108,9 @@ static json_t *relay_json(const struct status *s)
         "retention", overdue_json(&s->overdue));
 }
 
-/* Takes `doc` over. */
-static int dump(json_t *doc)
-{
-    int rc = doc == NULL
-                 ? -1
-                 : json_dumpf(doc, stdout,
-                              JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
-
-    json_decref(doc);
-    if (rc == 0)
-        (void)putchar('\n');
-    return rc;
-}
-
 int status_print_json(const struct status *s, struct err *err)
 {
-    if (dump(relay_json(s)) != 0)
+    if (print_json(relay_json(s)) != 0)
         return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
                            "cannot print the status as JSON");
     return 0;
@@ -150,8 +120,8 @@ void status_print_unasked(const char *relay, const struct err *why)
 {
     enum problem problem = why->problem == PROBLEM_NONE ? PROBLEM_INTERNAL_ERROR : why->problem;
 
-    (void)dump(json_pack("{s:s, s:s, s:s, s:o, s:[o]}", "relay", relay, "verdict",
-                         why->kind == ERR_UNAVAILABLE ? "unknown" : "refused", "what_to_do",
-                         problem_advice(problem), "problem", problem_json(problem, why->text),
-                         "problems", problem_json(problem, why->text)));
+    (void)print_json(json_pack("{s:s, s:s, s:s, s:o, s:[o]}", "relay", relay, "verdict",
+                               why->kind == ERR_UNAVAILABLE ? "unknown" : "refused", "what_to_do",
+                               problem_advice(problem), "problem", problem_json(problem, why->text),
+                               "problems", problem_json(problem, why->text)));
 }

@@ -106,15 +106,10 @@ static int use_url(struct top *t, const char *url, struct err *err)
 
 static int use_settings(struct top *t, const struct settings *s, struct err *err)
 {
-    if (s->http.listen[0] == '\0')
-        return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,
-                           "http.listen is empty, so that the process cannot be asked; set it, "
-                           "such as 127.0.0.1:9464, or let `outboxd status` ask the database");
+    if (ask_address(s->http.listen, &t->addresses[0], err) != 0)
+        return -1;
     (void)snprintf(t->shown, sizeof t->shown, "%s", s->http.listen);
     t->relay = s->relay.name;
-    if (address_parse(s->http.listen, &t->addresses[0], err) != 0)
-        return -1;
-    address_to_ask(&t->addresses[0]);
     t->address_count = 1;
     return 0;
 }

@@ -62,6 +62,15 @@ static uint16_t type_number(struct verification *v, struct slice type)
     return number < 0 ? UINT16_MAX : (uint16_t)number;
 }
 
+static int32_t topic_number(struct verification *v, struct slice topic, struct err *err)
+{
+    int32_t number = names_number(&v->report.topics, topic);
+
+    if (number < 0)
+        (void)err_set(err, ERR_SOFTWARE, "more than %d topics: give some by --topic", NAMES_MAX);
+    return number;
+}
+
 static int take_row(void *ctx, const struct event *e, enum kept_state state, struct err *err)
 {
     struct verification *v = ctx;
@@ -74,11 +83,10 @@ static int take_row(void *ctx, const struct event *e, enum kept_state state, str
 
     memcpy(row.event_id, e->event_id, sizeof row.event_id);
     if (message_build(&v->message, &v->settings.routes, e, &unfit) == 0) {
-        int32_t number = names_number(&v->report.topics, v->message.topic);
+        int32_t number = topic_number(v, v->message.topic, err);
 
         if (number < 0)
-            return err_set(err, ERR_SOFTWARE, "more than %d topics: give some by --topic",
-                           NAMES_MAX);
+            return -1;
         row.topic = (uint16_t)number;
     }
     row.key = key_digest_of(v->message.key.ptr, v->message.key.len);
@@ -102,9 +110,7 @@ static int name_topic(struct verification *v, const char *topic, struct err *err
 {
     if (!topic_name_is_legal(slice_of(topic)))
         return err_set(err, ERR_USAGE, "\"%.100s\" is no name of a topic", topic);
-    if (names_number(&v->report.topics, slice_of(topic)) < 0)
-        return err_set(err, ERR_SOFTWARE, "more than %d topics: give some by --topic", NAMES_MAX);
-    return 0;
+    return topic_number(v, slice_of(topic), err) < 0 ? -1 : 0;
 }
 
 /* Those of --topic; else those of the rows and those that routes name without a placeholder. */
@@ -118,9 +124,9 @@ static int choose_topics(struct verification *v, struct err *err)
         if (name_topic(v, asked->text[i], err) != 0)
             return -1;
     for (size_t i = 0; asked->count == 0 && i < routes->count; i++) {
-        const char *topic = routes->routes[i].topic;
+        const char *topic = route_fixed_topic(&routes->routes[i]);
 
-        if (topic != NULL && strchr(topic, '{') == NULL && name_topic(v, topic, err) != 0)
+        if (topic != NULL && name_topic(v, topic, err) != 0)
             return -1;
     }
     v->numbers = xcalloc(topics->count, sizeof v->numbers[0]);
@@ -254,24 +260,16 @@ static int tell(const struct verification *v, struct err *err)
 
 static int read_options(struct verification *v, struct err *err)
 {
-    int64_t now = clock_wall_us();
+    const struct when_span span = {
+        .from_option = "since", .from = v->cli->from, .until = v->cli->until};
 
     v->filter = KEPT_EVERYTHING;
-    if (v->cli->from != NULL &&
-        when_parse("since", v->cli->from, now, &v->filter.since_us, err) != 0)
-        return -1;
-    if (v->cli->until != NULL &&
-        when_parse("until", v->cli->until, now, &v->filter.until_us, err) != 0)
-        return -1;
-    if (v->filter.since_us >= v->filter.until_us)
-        return err_set(err, ERR_USAGE, "--since must be before --until");
-    return 0;
+    return when_parse_span(&span, clock_wall_us(), &v->filter.since_us, &v->filter.until_us, err);
 }
 
 static int verify(struct verification *v, struct err *err)
 {
-    const struct command_server server = {.url = v->settings.postgres.url,
-                                          .password = v->settings.postgres.password};
+    const struct command_server server = command_server_of(&v->settings);
     const char *folder = getenv("TMPDIR");
     const struct judge_params judge = {.memory_bytes = MEMORY_BYTES,
                                        .folder =

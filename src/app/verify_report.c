@@ -1,12 +1,12 @@
 #include "app/verify_report.h"
 
+#include "app/print_json.h"
 #include "message/event.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define TYPES_MAX 4096 /* more event types than that are listed without their names */
 
@@ -54,10 +54,7 @@ static const char *name_of(const struct names *n, uint16_t number)
 
 static const char *id_text(const struct judged_event *e, char out[EVENT_ID_TEXT])
 {
-    struct event event;
-
-    memcpy(event.event_id, e->event_id, sizeof event.event_id);
-    event_id_text(&event, out);
+    event_id_text(e->event_id, out);
     return out;
 }
 
@@ -253,14 +250,8 @@ int verify_report_print_json(const struct verify_report *r, struct err *err)
         "rows_without_topic", (json_int_t)t->no_topic, "rows_of_shared_ids",
         (json_int_t)t->shared_id, "topics", topics_json(r), "findings", findings_json(r), "seconds",
         r->seconds);
-    int rc = doc == NULL
-                 ? -1
-                 : json_dumpf(doc, stdout,
-                              JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 
-    json_decref(doc);
-    if (rc != 0)
+    if (print_json(doc) != 0)
         return err_set(err, ERR_SOFTWARE, "cannot print the result as JSON");
-    (void)putchar('\n');
     return 0;
 }

@@ -25,6 +25,21 @@ enum problem_class problem_class(enum problem p)
     return problems[p].class;
 }
 
+const char *problem_class_name(enum problem_class class)
+{
+    switch (class) {
+    case PROBLEM_PASSES:
+        return "passes";
+    case PROBLEM_PERSON:
+        return "person";
+    case PROBLEM_FINAL:
+        return "final";
+    case PROBLEM_NOTICE:
+        break;
+    }
+    return "notice";
+}
+
 const char *problem_what(enum problem p)
 {
     return problems[p].what;

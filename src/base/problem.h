@@ -134,10 +134,11 @@ enum problem {
         PROBLEM_COUNT,
 };
 
-const char *problem_word(enum problem p);         /* "" for NONE */
-enum problem_class problem_class(enum problem p); /* not for NONE */
-const char *problem_what(enum problem p);         /* what happened; "" for NONE */
-const char *problem_advice(enum problem p);       /* what to do; "" for NONE */
-enum problem problem_parse(const char *word);     /* NONE for an unknown word */
+const char *problem_word(enum problem p);                 /* "" for NONE */
+enum problem_class problem_class(enum problem p);         /* not for NONE */
+const char *problem_class_name(enum problem_class class); /* "passes", "person", ... */
+const char *problem_what(enum problem p);                 /* what happened; "" for NONE */
+const char *problem_advice(enum problem p);               /* what to do; "" for NONE */
+enum problem problem_parse(const char *word);             /* NONE for an unknown word */
 
 #endif

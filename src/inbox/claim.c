@@ -1,7 +1,6 @@
 /* The claim alone, on a connection and in a transaction of the application. */
 #include "inbox/fault.h"
 #include "inbox/uuid.h"
-#include "inbox/when.h"
 #include "message/message.h"
 
 #include <string.h>
@@ -53,7 +52,7 @@ static int format_time(const char *event_time, char out[MESSAGE_TIME_SIZE], stru
 
     if (event_time == NULL)
         return 0;
-    if (!when_read(slice_of(event_time), &us))
+    if (!message_parse_rfc3339(slice_of(event_time), &us))
         return fault_set(e, INBOX_E_ARGUMENT,
                          "event_time is no RFC 3339 time, as in 2026-01-31T12:00:00Z");
     (void)message_format_time(us, out);

@@ -5,8 +5,6 @@
 #include "kafka/config.h"
 #include "message/message.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,15 +70,8 @@ static int open_producer(struct dead *d, struct inbox_error *e)
     static const uint64_t token = 1;
     rd_kafka_conf_t *copy = rd_kafka_conf_dup(d->conf);
     char text[256] = "";
-    sigset_t all;
-    sigset_t before;
 
-    /* librdkafka's threads inherit the mask: the application's signals stay with the application.
-     */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    d->rk = rd_kafka_new(RD_KAFKA_PRODUCER, copy, text, sizeof text);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    d->rk = kafka_handle_new(RD_KAFKA_PRODUCER, copy, text, sizeof text);
     if (d->rk == NULL) {
         rd_kafka_conf_destroy(copy);
         return fault_set(e, INBOX_E_KAFKA, "dead-letter producer: %s", text);

@@ -1,7 +1,6 @@
 #include "inbox/event.h"
 
 #include "inbox/fault.h"
-#include "inbox/when.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,8 +8,8 @@
  * An id may stand in two places, as in our envelopes: then the value's is taken. */
 #include "inbox/format.h"
 
-#include "inbox/when.h"
 #include "message/json_scan.h"
+#include "message/message.h"
 
 #include <string.h>
 
@@ -224,7 +224,7 @@ static int64_t written_us(const struct record *record)
 {
     int64_t us = WHEN_UNKNOWN;
 
-    if (when_read(format_header(record->headers, "event-time"), &us))
+    if (message_parse_rfc3339(format_header(record->headers, "event-time"), &us))
         return us;
     return record->timestamp_ms >= 0 ? record->timestamp_ms * 1000 : WHEN_UNKNOWN;
 }

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define WHEN_UNKNOWN INT64_MIN
+
 struct record {
     struct slice value;                /* NULL slice: a tombstone */
     const rd_kafka_headers_t *headers; /* NULL: none */

@@ -1,9 +1,11 @@
-/* What becomes of an event that failed.
+/* What becomes of an event that failed:
  *
- *   another try, refused work   after a pause, max_attempts times; its partition waits, others go
- * on conflict                    after a short pause, until budget_ms is over: then the consumer
- * stops outage of the database      everything waits, as long as it takes rejected, too old, given
- * up, malformed to the dead-letter topic; its partition waits for the ack
+ * - Another try, refused work: after a pause, max_attempts times; its partition waits, others do
+ *   not.
+ * - Conflict: after a short pause, until budget_ms is over; then the consumer stops.
+ * - Outage of the database: everything waits, as long as it takes.
+ * - Rejected, too old, given up, malformed: to the dead-letter topic; its partition waits for the
+ *   ack.
  *
  * The head of a partition stays its head in all of this: order is kept by waiting. */
 #include "inbox/internal.h"

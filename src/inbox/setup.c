@@ -2,10 +2,9 @@
 #include "inbox/client.h"
 #include "inbox/internal.h"
 #include "inbox/params.h"
+#include "kafka/config.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -70,21 +69,6 @@ static int hide_dead_letters(rd_kafka_conf_t *conf, const struct inbox_params *p
     return rc;
 }
 
-static rd_kafka_t *new_without_signals(rd_kafka_conf_t *conf, char *text, size_t size)
-{
-    sigset_t all;
-    sigset_t before;
-    rd_kafka_t *rk;
-
-    /* librdkafka's threads inherit the mask: the application's signals stay with the application.
-     */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, size);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rk;
-}
-
 static int subscribe(struct inbox *in, struct inbox_error *e)
 {
     rd_kafka_topic_partition_list_t *list =
@@ -115,7 +99,7 @@ static int open_kafka(struct inbox *in, const struct inbox_params *p, struct inb
     }
     assign_callbacks(conf);
     rd_kafka_conf_set_opaque(conf, in);
-    in->rk = new_without_signals(conf, text, sizeof text);
+    in->rk = kafka_handle_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (in->rk == NULL) {
         rd_kafka_conf_destroy(conf);
         return fault_set(e, INBOX_E_CONFIG, "make a consumer: %s", text);

@@ -2,6 +2,7 @@
 #include "inbox/uuid.h"
 
 #include "inbox.h"
+#include "message/event.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,39 +86,14 @@ static void sha1_end(struct sha1 *s, uint8_t out[20])
 
 /* ---- UUIDs ----------------------------------------------------------------------------------- */
 
-static char lower_hex(char c)
-{
-    if (c >= 'A' && c <= 'F')
-        return (char)(c - 'A' + 'a');
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ? c : '\0';
-}
-
 bool uuid_read(struct slice text, char *out)
 {
-    if (text.len != 36)
+    uint8_t id[16];
+
+    if (!event_id_parse(text, id))
         return false;
-    for (size_t i = 0; i < 36; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-        out[i] = dash ? (char)(text.ptr[i] == '-' ? '-' : '\0') : lower_hex(text.ptr[i]);
-        if (out[i] == '\0')
-            return false;
-    }
-    out[36] = '\0';
+    event_id_text(id, out);
     return true;
-}
-
-static void write_uuid(const uint8_t u[16], char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *out++ = '-';
-        *out++ = digits[u[i] >> 4];
-        *out++ = digits[u[i] & 15];
-    }
-    *out = '\0';
 }
 
 static void from_parts(const uint8_t namespace[16], const struct slice *parts, size_t count,
@@ -132,7 +108,7 @@ static void from_parts(const uint8_t namespace[16], const struct slice *parts, s
     sha1_end(&sha, hash);
     hash[6] = (uint8_t)((hash[6] & 0x0f) | 0x50);
     hash[8] = (uint8_t)((hash[8] & 0x3f) | 0x80);
-    write_uuid(hash, out);
+    event_id_text(hash, out);
 }
 
 void uuid_from_name(const uint8_t namespace[16], struct slice name, char *out)

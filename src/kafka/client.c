@@ -10,14 +10,11 @@
  * they were produced, before any later one.) */
 #include "kafka/client.h"
 
-#include "base/log.h"
-
 #include "base/str.h"
+#include "kafka/config.h"
 #include "message/murmur2.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,25 +57,12 @@ static int32_t partitioner(const rd_kafka_topic_t *rkt, const void *key, size_t 
 
 /* ---- the producer ---------------------------------------------------------------------------- */
 
-/* rd_kafka_new starts threads; they inherit the mask, so that every signal comes to the loop's
- * thread. */
-static rd_kafka_t *new_without_signals(rd_kafka_conf_t *conf, char *text, size_t size)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, size);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rk;
-}
-
 struct client *client_new(const rd_kafka_conf_t *conf, int wake_fd, struct err *err)
 {
     static const uint64_t token = 1;
     char text[512] = "";
     rd_kafka_conf_t *copy = rd_kafka_conf_dup(conf);
-    rd_kafka_t *rk = new_without_signals(copy, text, sizeof(text));
+    rd_kafka_t *rk = kafka_handle_new(RD_KAFKA_PRODUCER, copy, text, sizeof(text));
     if (!rk) {
         bool refused = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__INVALID_ARG;
         rd_kafka_conf_destroy(copy); /* not taken over on failure */
@@ -93,6 +77,8 @@ struct client *client_new(const rd_kafka_conf_t *conf, int wake_fd, struct err *
     c->rk = rk;
     c->queue = rd_kafka_queue_get_main(rk);
     rd_kafka_set_log_queue(rk, c->queue);
+    if (wake_fd == CLIENT_NO_WAKE)
+        return c;
     rd_kafka_queue_io_event_enable(c->queue, wake_fd, &token, sizeof(token));
     /* The queue holds the first log lines already, and a queue that is not empty wakes nobody. A
      * full eventfd is awake anyhow. */

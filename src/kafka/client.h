@@ -28,9 +28,11 @@ struct client {
     size_t topic_count;
 };
 
-/* A new producer whose queue writes to `wake_fd` (an eventfd) when it turns from empty to
- * non-empty. Connects in the background. Its threads take no signals. NULL on error: ERR_CONFIG
- * when librdkafka refuses the configuration. */
+#define CLIENT_NO_WAKE (-1) /* for who polls the queue without being told */
+
+/* A new producer whose queue writes to `wake_fd` (an eventfd, or CLIENT_NO_WAKE) when it turns from
+ * empty to non-empty. Connects in the background. Its threads take no signals. NULL on error:
+ * ERR_CONFIG when librdkafka refuses the configuration. */
 NODISCARD struct client *client_new(const rd_kafka_conf_t *conf, int wake_fd, struct err *err);
 
 /* The topic's handle, made at its first use, which also asks the brokers for its metadata without

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,4 +322,18 @@ rd_kafka_conf_t *kafka_scan_conf_new(const struct kafka_sink_params *params, str
 fail:
     rd_kafka_conf_destroy(conf);
     return NULL;
+}
+
+/* ---- the handle ------------------------------------------------------------------------------ */
+
+/* rd_kafka_new starts threads; they inherit the mask. */
+rd_kafka_t *kafka_handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *text, size_t size)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, size);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rk;
 }

@@ -41,4 +41,9 @@ NODISCARD rd_kafka_conf_t *kafka_conf_new(const struct kafka_sink_params *params
 NODISCARD rd_kafka_conf_t *kafka_scan_conf_new(const struct kafka_sink_params *params,
                                                struct err *err);
 
+/* rd_kafka_new, whose threads take no signals: those are for the caller's. NULL with `text` on
+ * error; `conf` is the caller's then. */
+NODISCARD rd_kafka_t *kafka_handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *text,
+                                       size_t size);
+
 #endif

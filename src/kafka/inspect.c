@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define BEAT_TEXT "100"
 enum {
@@ -252,16 +250,13 @@ static int prepare(rd_kafka_conf_t *conf, struct err *err)
 }
 
 /* A thread of librdkafka may hang in a name lookup: it is left behind, with what it uses. */
-static void end(struct client *client, int wake_fd)
+static void end(struct client *client)
 {
     struct reaper *reaper = xcalloc(1, sizeof(*reaper));
     reaper_init(reaper);
-    client_mute(client);
     reaper_take(reaper, client);
-    if (!reaper_finish(reaper, END_WAIT_MS))
-        return;
-    free(reaper);
-    close(wake_fd);
+    if (reaper_finish(reaper, END_WAIT_MS))
+        free(reaper);
 }
 
 void kafka_inspect(const struct kafka_sink_params *params, const char *const *topics, size_t count,
@@ -277,18 +272,16 @@ void kafka_inspect(const struct kafka_sink_params *params, const char *const *to
             rd_kafka_conf_destroy(conf);
         return;
     }
-    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); /* nobody reads it */
-    struct client *client = client_new(conf, wake_fd, &err);
+    struct client *client = client_new(conf, CLIENT_NO_WAKE, &err);
     rd_kafka_conf_destroy(conf);
     if (!client) {
         report_problem(report, FINDING_WRONG, PROBLEM_CONFIGURATION, "correct kafka.properties",
                        "Kafka: %s", err.text);
-        close(wake_fd);
         return;
     }
     const char **once = without_repeats(topics, &count);
     in.rk = client->rk;
     look(&in, client->queue, once, count);
     free(once);
-    end(client, wake_fd);
+    end(client);
 }

@@ -1,6 +1,6 @@
 /* What is in flight stands in a ring, in the order in which it was sent, until everything before it
- * is acknowledged, too. A partition's count is known by the partitioner of kafka/client.h with the
- * first message to its topic; until then one message of the topic is out at a time.
+ * is acknowledged, too. Which message may go is said by relay/opening.h, with the partition counts
+ * that the partitioner of kafka/client.h sees.
  *
  * Failure: the first one is kept, and told by every call from then on. */
 #include "kafka/outlet.h"
@@ -10,23 +10,16 @@
 #include "kafka/diagnose.h"
 #include "kafka/errors.h"
 #include "kafka/record.h"
-#include "message/murmur2.h"
+#include "relay/opening.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RING = 8192, LIST_MS = 5000, LIST_TRIES = 2, NO_WAKE_FD = -1 };
+enum { RING = 8192, LIST_MS = 5000, LIST_TRIES = 2 };
 
-enum opening { CLOSED, BEING_OPENED, OPEN };
-
-struct outlet_topic {
-    char *name;
-    uint8_t *openings; /* enum opening, by partition */
-    int32_t partitions;
-    size_t in_flight;
-};
+#define NO_CLOCK 0U /* no hour passes: a partition that is open stays open */
 
 struct flight {
     int64_t row_id;
@@ -39,8 +32,8 @@ struct outlet {
     rd_kafka_conf_t *conf;
     struct client *client;
     char *brokers;
-    struct outlet_topic *topics;
-    size_t topic_count;
+    struct topics topics;
+    size_t *in_flight;        /* by topic */
     struct flight ring[RING]; /* by sequence number */
     uint64_t oldest;          /* everything before it is acknowledged */
     uint64_t next;
@@ -55,10 +48,11 @@ struct outlet *outlet_new(const struct kafka_sink_params *params, struct err *er
 {
     struct outlet *o = xcalloc(1, sizeof *o);
 
+    topics_init(&o->topics);
     o->brokers = xstrdup(params->brokers);
     o->conf = kafka_conf_new(params, err);
     if (o->conf != NULL)
-        o->client = client_new(o->conf, NO_WAKE_FD, err);
+        o->client = client_new(o->conf, CLIENT_NO_WAKE, err);
     if (o->client != NULL)
         return o;
     outlet_free(o);
@@ -73,11 +67,8 @@ void outlet_free(struct outlet *o)
         client_free(o->client);
     if (o->conf != NULL)
         rd_kafka_conf_destroy(o->conf);
-    for (size_t i = 0; i < o->topic_count; i++) {
-        free(o->topics[i].name);
-        free(o->topics[i].openings);
-    }
-    free(o->topics);
+    topics_release(&o->topics);
+    free(o->in_flight);
     free(o->brokers);
     free(o);
 }
@@ -113,43 +104,28 @@ int outlet_require(struct outlet *o, const char *const *topics, size_t count, st
 
 static uint32_t topic_number(struct outlet *o, struct slice name)
 {
-    for (size_t i = 0; i < o->topic_count; i++)
-        if (slice_is(name, o->topics[i].name))
-            return (uint32_t)i;
-    o->topics = xrealloc(o->topics, (o->topic_count + 1) * sizeof o->topics[0]);
-    o->topics[o->topic_count] = (struct outlet_topic){.name = xstrndup(name.ptr, name.len)};
-    return (uint32_t)o->topic_count++;
+    bool added;
+    uint32_t topic = topics_find(&o->topics, name, &added);
+
+    if (added) {
+        o->in_flight = xrealloc(o->in_flight, o->topics.count * sizeof o->in_flight[0]);
+        o->in_flight[topic] = 0;
+    }
+    return topic;
 }
 
-/* Takes over a partition count that has changed, which must not happen while messages that were
- * placed by the old one are out. */
-static bool settle_partitions(struct outlet_topic *t, int32_t partitions)
-{
-    if (partitions == t->partitions)
-        return true;
-    if (t->in_flight > 0)
-        return false;
-    t->openings = xrealloc(t->openings, (size_t)partitions);
-    for (int32_t p = t->partitions; p < partitions; p++)
-        t->openings[p] = CLOSED;
-    t->partitions = partitions;
-    return true;
-}
-
-/* Whether the message may go; fills its partition, -1 for the first message of a topic. */
+/* Whether the message may go; fills its partition, -1 for the first message of a topic. A partition
+ * count that has changed is taken over when no message that was placed by the old one is out. */
 static bool may_go(struct outlet *o, uint32_t topic, const struct message *m, int32_t *partition)
 {
-    struct outlet_topic *t = &o->topics[topic];
-    int32_t partitions = client_partitions(o->client, topic);
+    int32_t known = client_partitions(o->client, topic);
+    enum permit permit = topics_permit(&o->topics, topic, known, m->key, NO_CLOCK, partition);
 
-    if (partitions == 0) {
-        *partition = -1;
-        return t->in_flight == 0;
+    if (permit == PERMIT_GREW && o->in_flight[topic] == 0) {
+        topics_set_count(&o->topics, topic, known);
+        permit = topics_permit(&o->topics, topic, known, m->key, NO_CLOCK, partition);
     }
-    if (!settle_partitions(t, partitions))
-        return false;
-    *partition = murmur2_partition(m->key.ptr, m->key.len, partitions);
-    return t->openings[*partition] != BEING_OPENED;
+    return permit == PERMIT_SEND;
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -168,24 +144,22 @@ static void fail(struct outlet *o, const struct flight *f, rd_kafka_resp_err_t c
         (void)rd_kafka_fatal_error(o->client->rk, text, sizeof text);
     (void)err_problem(&o->failure, person ? ERR_CONFIG : ERR_UNAVAILABLE, refusal_problem(why),
                       "the event with id %lld was refused by topic %s: %s", (long long)f->row_id,
-                      o->topics[f->topic].name, text);
+                      o->topics.list[f->topic].name, text);
 }
 
 static void take_report(struct outlet *o, const rd_kafka_message_t *m)
 {
     uint64_t seq = client_opaque_seq(m->_private, o->next);
     struct flight *f = &o->ring[seq % RING];
-    struct outlet_topic *t = &o->topics[f->topic];
 
-    t->in_flight--;
+    o->in_flight[f->topic]--;
     if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         fail(o, f, m->err);
         return;
     }
     o->acked++;
     f->acked = true;
-    if (f->partition >= 0)
-        t->openings[f->partition] = OPEN;
+    topics_acked(&o->topics, f->topic, f->partition, seq, NO_CLOCK);
     for (; o->oldest < o->next && o->ring[o->oldest % RING].acked; o->oldest++)
         o->settled = o->ring[o->oldest % RING].row_id;
 }
@@ -236,7 +210,7 @@ int outlet_send(struct outlet *o, const struct message *m, const struct message_
 
     if (failed(o, err) != 0)
         return -1;
-    rkt = client_topic(o->client, topic, o->topics[topic].name, err);
+    rkt = client_topic(o->client, topic, o->topics.list[topic].name, err);
     if (rkt == NULL)
         return -1;
     if (o->next - o->oldest == RING || !may_go(o, topic, m, &partition))
@@ -249,10 +223,8 @@ int outlet_send(struct outlet *o, const struct message *m, const struct message_
         fail(o, f, code);
         return failed(o, err);
     }
-    o->next++;
-    o->topics[topic].in_flight++;
-    if (partition >= 0 && o->topics[topic].openings[partition] == CLOSED)
-        o->topics[topic].openings[partition] = BEING_OPENED;
+    topics_sent(&o->topics, topic, partition, o->next++);
+    o->in_flight[topic]++;
     return 1;
 }
 
@@ -260,8 +232,8 @@ size_t outlet_in_flight(const struct outlet *o)
 {
     size_t sum = 0;
 
-    for (size_t i = 0; i < o->topic_count; i++)
-        sum += o->topics[i].in_flight;
+    for (uint32_t i = 0; i < o->topics.count; i++)
+        sum += o->in_flight[i];
     return sum;
 }
 
@@ -282,8 +254,8 @@ void outlet_diagnose(struct outlet *o, struct err *err)
     enum refusal cause;
     struct err ignored;
 
-    if (topic < o->topic_count)
-        rkt = client_topic(o->client, topic, o->topics[topic].name, &ignored);
+    if (topic < o->topics.count)
+        rkt = client_topic(o->client, topic, o->topics.list[topic].name, &ignored);
     if (diagnose(o->client->rk, rkt, o->brokers, err, &cause)) {
         err->problem = refusal_problem(cause);
         return;

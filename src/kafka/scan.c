@@ -13,8 +13,6 @@
 #include "message/message.h"
 
 #include <malloc.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,12 +95,6 @@ static int silent(struct scan *s, const char *what, struct err *err)
 
 /* ---- what there is to read ------------------------------------------------------------------- */
 
-static bool passes(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR__TRANSPORT ||
-           code == RD_KAFKA_RESP_ERR__TIMED_OUT;
-}
-
 /* The leader is on its way: elections, and topics that were created a moment ago. */
 static bool moves(rd_kafka_resp_err_t code)
 {
@@ -111,27 +103,33 @@ static bool moves(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
+/* Whether a request that failed may be sent again; waits a little before. */
+static bool try_again(struct scan *s, int *tries)
+{
+    if (++*tries == METADATA_TRIES)
+        return false;
+    take_events(s, PAUSE_MS);
+    return true;
+}
+
 /* How many partitions the topic has, 0: it does not exist. */
 static int ask_topic(struct scan *s, const struct scan_topic *t, int32_t *partitions,
                      struct err *err)
 {
     const char *name = s->params->topics[t->number];
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_resp_err_t code;
+    int tries = 0;
 
-    for (int tries = 0; tries < METADATA_TRIES && passes(code); tries++) {
+    do {
         const struct rd_kafka_metadata *md;
 
-        if (tries > 0)
-            take_events(s, PAUSE_MS);
         code = rd_kafka_metadata(s->rk, 0, t->rkt, &md, ANSWER_MS);
-        if (code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT)
-            break;
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             continue;
         code = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         *partitions = md->topic_cnt == 1 ? md->topics[0].partition_cnt : 0;
         rd_kafka_metadata_destroy(md);
-    }
+    } while (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && try_again(s, &tries));
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         *partitions = 0;
     else if (code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT)
@@ -146,20 +144,19 @@ static int ask_starts(struct scan *s, struct scan_topic *t, struct err *err)
 {
     const char *name = s->params->topics[t->number];
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(t->partition_count);
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    rd_kafka_resp_err_t code;
+    int tries = 0;
     int rc = 0;
 
     for (int32_t p = 0; p < t->partition_count; p++)
         (void)rd_kafka_topic_partition_list_add(list, name, p);
-    for (int tries = 0; tries < METADATA_TRIES && moves(code); tries++) {
-        if (tries > 0)
-            take_events(s, PAUSE_MS);
+    do {
         for (int i = 0; i < list->cnt; i++) /* an answer takes the place of the question */
             list->elems[i].offset = s->params->since_us < 0 ? 0 : s->params->since_us / 1000;
         code = rd_kafka_offsets_for_times(s->rk, list, ANSWER_MS);
         for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
             code = list->elems[i].err;
-    }
+    } while (moves(code) && try_again(s, &tries));
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         rc = refused(name, code, err);
     for (int i = 0; rc == 0 && i < list->cnt; i++) {
@@ -183,13 +180,12 @@ static int ask_partitions(struct scan *s, struct scan_topic *t, struct err *err)
 
     for (int32_t i = 0; rc == 0 && i < t->partition_count; i++) {
         struct scan_partition *p = &t->partitions[i];
-        rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        rd_kafka_resp_err_t code;
+        int tries = 0;
 
-        for (int tries = 0; tries < METADATA_TRIES && moves(code); tries++) {
-            if (tries > 0)
-                take_events(s, PAUSE_MS);
+        do
             code = rd_kafka_query_watermark_offsets(s->rk, name, i, &lows[i], &p->end, ANSWER_MS);
-        }
+        while (moves(code) && try_again(s, &tries));
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             rc = refused(name, code, err);
         p->start = lows[i];
@@ -392,15 +388,10 @@ static int open_scan(struct scan *s, struct err *err)
 {
     rd_kafka_conf_t *conf = kafka_scan_conf_new(s->params->kafka, err);
     char text[512] = "";
-    sigset_t all;
-    sigset_t before;
 
     if (conf == NULL)
         return -1;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    s->rk = kafka_handle_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (s->rk == NULL) {
         rd_kafka_conf_destroy(conf);
         return err_problem(err, ERR_CONFIG, PROBLEM_CONFIGURATION,

@@ -35,7 +35,7 @@ struct event {
 };
 
 /* The uuid in its usual text form, lower case. */
-void event_id_text(const struct event *e, char out[EVENT_ID_TEXT]);
+void event_id_text(const uint8_t id[16], char out[EVENT_ID_TEXT]);
 
 /* The other way round, of either case; false when it is no uuid in its usual text form. */
 bool event_id_parse(struct slice text, uint8_t out[16]);

@@ -69,7 +69,7 @@ static struct slice put_event_id(struct str *buf, const struct event *e)
     char text[EVENT_ID_TEXT];
     size_t start = buf->len;
 
-    event_id_text(e, text);
+    event_id_text(e->event_id, text);
     str_put(buf, text, sizeof text - 1);
     return (struct slice){.ptr = buf->data + start, .len = sizeof text - 1};
 }

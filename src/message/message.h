@@ -88,4 +88,8 @@ size_t message_format_time(int64_t us_since_1970, char out[MESSAGE_TIME_SIZE]);
  * False when it is no such time. */
 bool message_parse_time(struct slice text, int64_t *us_since_1970);
 
+/* The same for what programs write: RFC 3339 and no less. The seconds (60 for a leap second) and
+ * the offset, with its colon, must be there. */
+bool message_parse_rfc3339(struct slice text, int64_t *us_since_1970);
+
 #endif

@@ -30,7 +30,12 @@ uint32_t murmur2(const void *data, size_t len)
     return h ^ h >> 15;
 }
 
+int32_t murmur2_place(uint32_t hash, int32_t partitions)
+{
+    return (int32_t)(hash & 0x7fffffffU) % partitions;
+}
+
 int32_t murmur2_partition(const void *key, size_t len, int32_t partitions)
 {
-    return (int32_t)(murmur2(key, len) & 0x7fffffffU) % partitions;
+    return murmur2_place(murmur2(key, len), partitions);
 }

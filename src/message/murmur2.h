@@ -12,4 +12,7 @@ uint32_t murmur2(const void *data, size_t len);
  * 0. */
 int32_t murmur2_partition(const void *key, size_t len, int32_t partitions);
 
+/* The same for a key of which only the murmur2 is left. */
+int32_t murmur2_place(uint32_t hash, int32_t partitions);
+
 #endif

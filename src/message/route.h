@@ -89,6 +89,9 @@ void topic_expand(struct str *out, const char *template, struct slice aggregate_
  */
 NODISCARD int topic_template_check(const char *template, struct err *err);
 
+/* The topic that the route names without a placeholder; NULL when it depends on the event. */
+const char *route_fixed_topic(const struct route *r);
+
 size_t route_find(const struct route_table *t, const struct event *e); /* index; 0 is the default */
 bool route_topic_allowed(const struct route_table *t, struct slice topic);
 

@@ -151,48 +151,64 @@ static bool take_fraction(struct slice *text, int64_t *us)
     return any;
 }
 
-static bool take_clock(struct slice *text, int64_t *us)
+static bool take_clock(struct slice *text, int64_t *us, bool strict)
 {
     int hour = take_digits(text, 2);
     bool colon = take_char(text, ":");
     int minute = take_digits(text, 2);
-    int second = take_char(text, ":") ? take_digits(text, 2) : 0;
+    int second = take_char(text, ":") ? take_digits(text, 2) : strict ? -1 : 0;
 
-    if (hour < 0 || hour > 23 || !colon || minute < 0 || minute > 59 || second < 0 || second > 59)
+    if (hour < 0 || hour > 23 || !colon || minute < 0 || minute > 59 || second < 0 ||
+        second > (strict ? 60 : 59))
         return false;
     *us += (hour * INT64_C(3600) + minute * 60 + second) * (int64_t)US_PER_SECOND;
     return !take_char(text, ".") || take_fraction(text, us);
 }
 
-static bool take_offset(struct slice *text, int64_t *us)
+static bool take_offset(struct slice *text, int64_t *us, bool strict)
 {
     bool ahead;
+    bool colon;
     int hours;
     int minutes;
 
-    if (text->len == 0 || take_char(text, "Zz"))
+    if (take_char(text, "Zz"))
         return true;
+    if (text->len == 0)
+        return !strict;
     ahead = text->ptr[0] == '+';
     if (!take_char(text, "+-"))
         return false;
     hours = take_digits(text, 2);
-    (void)take_char(text, ":");
-    minutes = text->len == 0 ? 0 : take_digits(text, 2);
-    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+    colon = take_char(text, ":");
+    minutes = text->len == 0 && !strict ? 0 : take_digits(text, 2);
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59 || (strict && !colon))
         return false;
     *us += (ahead ? -1 : 1) * (hours * INT64_C(60) + minutes) * 60 * (int64_t)US_PER_SECOND;
     return true;
 }
 
-bool message_parse_time(struct slice text, int64_t *us_since_1970)
+static bool parse(struct slice text, int64_t *us_since_1970, bool strict)
 {
     int64_t us;
 
     if (text.ptr == NULL || !take_date(&text, &us))
         return false;
-    if (text.len > 0 &&
-        (!take_char(&text, "Tt ") || !take_clock(&text, &us) || !take_offset(&text, &us)))
+    if ((strict || text.len > 0) && (!take_char(&text, "Tt ") || !take_clock(&text, &us, strict) ||
+                                     !take_offset(&text, &us, strict)))
+        return false;
+    if (text.len > 0)
         return false;
     *us_since_1970 = us;
-    return text.len == 0;
+    return true;
+}
+
+bool message_parse_time(struct slice text, int64_t *us_since_1970)
+{
+    return parse(text, us_since_1970, false);
+}
+
+bool message_parse_rfc3339(struct slice text, int64_t *us_since_1970)
+{
+    return parse(text, us_since_1970, true);
 }

@@ -64,6 +64,11 @@ bool topic_name_is_legal(struct slice name)
     return !slice_is(name, ".") && !slice_is(name, "..");
 }
 
+const char *route_fixed_topic(const struct route *r)
+{
+    return r->topic != NULL && strchr(r->topic, '{') == NULL ? r->topic : NULL;
+}
+
 bool route_topic_allowed(const struct route_table *t, struct slice topic)
 {
     for (size_t i = 0; i < t->topic_count; i++)

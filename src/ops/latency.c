@@ -1,5 +1,15 @@
 #include "ops/latency.h"
 
+#include <string.h>
+
+struct ops_latency latency_since_start(const struct relay_counters *c)
+{
+    struct ops_latency l = {.sum_s = c->latency_sum_s};
+
+    memcpy(l.buckets, c->latency_buckets, sizeof l.buckets);
+    return l;
+}
+
 uint64_t latency_count(const struct ops_latency *l)
 {
     uint64_t n = 0;

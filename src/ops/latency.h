@@ -4,6 +4,9 @@
 
 #include "ops/view.h"
 
+/* All that the core has counted. */
+struct ops_latency latency_since_start(const struct relay_counters *c);
+
 /* How many there are. */
 uint64_t latency_count(const struct ops_latency *l);
 

@@ -36,9 +36,7 @@ static double oldest_transaction(const struct ops_view *v)
 
 static const char *route_label(const struct ops_view *v, size_t i)
 {
-    const char *name = v->routes->routes[i].name;
-
-    return name[0] == '\0' ? "default" : name;
+    return v->routes->routes[i].name;
 }
 
 /* A route of the configuration may be called default, too: one line for both. */

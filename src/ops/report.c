@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- members ---- */
 
@@ -84,21 +83,6 @@ static void put_blame(json_t *doc, const struct ops_view *v)
     put_age(doc, "next_try_seconds", v->next_try_s);
 }
 
-static const char *class_name(enum problem_class c)
-{
-    switch (c) {
-    case PROBLEM_PASSES:
-        return "passes";
-    case PROBLEM_PERSON:
-        return "person";
-    case PROBLEM_FINAL:
-        return "final";
-    case PROBLEM_NOTICE:
-        break;
-    }
-    return "notice";
-}
-
 static json_t *problem_of(const struct ops_view *v)
 {
     json_t *doc;
@@ -107,7 +91,7 @@ static json_t *problem_of(const struct ops_view *v)
         return json_null();
     doc = json_object();
     put_text(doc, "word", problem_word(v->problem));
-    put_text(doc, "class", class_name(problem_class(v->problem)));
+    put_text(doc, "class", problem_class_name(problem_class(v->problem)));
     put_blame(doc, v);
     return doc;
 }
@@ -118,10 +102,9 @@ static json_t *routes_of(const struct ops_view *v)
 
     for (size_t i = 0; i < v->routes->count; i++) {
         const char *name = v->routes->routes[i].name;
-        const char *label = name[0] == '\0' ? "default" : name;
-        json_int_t before = json_integer_value(json_object_get(doc, label));
+        json_int_t before = json_integer_value(json_object_get(doc, name));
 
-        put_count(doc, label, (uint64_t)before + v->counters->published_by_route[i]);
+        put_count(doc, name, (uint64_t)before + v->counters->published_by_route[i]);
     }
     return doc;
 }
@@ -155,10 +138,9 @@ static json_t *latency_of(const struct ops_latency *l)
 
 static json_t *latencies_of(const struct ops_view *v)
 {
-    struct ops_latency all = {.sum_s = v->counters->latency_sum_s};
+    const struct ops_latency all = latency_since_start(v->counters);
     json_t *doc = json_object();
 
-    memcpy(all.buckets, v->counters->latency_buckets, sizeof all.buckets);
     put(doc, "last_minute", latency_of(&v->last_minute));
     put(doc, "since_start", latency_of(&all));
     return doc;

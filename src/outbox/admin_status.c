@@ -5,7 +5,6 @@
 #include "outbox/admin_status.h"
 
 #include "outbox/admin_common.h"
-#include "outbox/sql_fill.h"
 #include "outbox/sql_texts.h"
 #include "outbox/verdict.h"
 
@@ -56,21 +55,6 @@ static bool next_bool(struct cursor *c)
 
 /* ---- what `run` would say ---- */
 
-/* A question of checks.c, asked here. NULL with `err` filled. */
-static PGresult *ask_as_relay(PGconn *conn, const char *query, const char *relay, struct err *err)
-{
-    struct str name = {0};
-    struct str sql = {0};
-    PGresult *rows;
-
-    sql_put_quoted(&name, relay);
-    sql_fill(&sql, query, &(struct sql_value){"relay", name.data}, 1);
-    rows = command_query(conn, sql.data, 0, NULL, err);
-    str_release(&sql);
-    str_release(&name);
-    return rows;
-}
-
 /* Nothing more can be asked. */
 static bool is_blind(const struct err *refusal)
 {
@@ -80,14 +64,14 @@ static bool is_blind(const struct err *refusal)
 
 static int judge(PGconn *conn, const char *relay, struct err *refusal, struct err *err)
 {
-    PGresult *server = ask_as_relay(conn, "check_server", relay, err);
+    PGresult *server = verdict_ask(conn, "check_server", relay, err);
     PGresult *row = NULL;
     int rc = server == NULL ? -1 : 0;
 
     if (rc == 0 && verdict_server(server, PQserverVersion(conn), refusal) != 0 && is_blind(refusal))
         goto out;
     if (rc == 0) {
-        row = ask_as_relay(conn, "check_relay", relay, err);
+        row = verdict_ask(conn, "check_relay", relay, err);
         rc = row == NULL ? -1 : 0;
     }
     if (rc == 0 && refusal->kind == ERR_NONE)

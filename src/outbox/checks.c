@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "outbox/command.h"
 #include "outbox/session.h"
 #include "outbox/sql_fill.h"
 #include "outbox/verdict.h"
@@ -18,16 +19,9 @@ struct checks {
     bool told; /* that no bell rings: once is enough, however often we connect */
 };
 
-static const char *get(const struct checks *c, const char *column)
-{
-    int number = PQfnumber(c->answer, column);
-
-    return number < 0 ? "" : PQgetvalue(c->answer, 0, number);
-}
-
 static int get_int(const struct checks *c, const char *column)
 {
-    return (int)strtol(get(c, column), NULL, 10);
+    return (int)strtol(command_get(c->answer, column), NULL, 10);
 }
 
 static void take_answer(void *ctx, PGresult *result)
@@ -77,7 +71,8 @@ static void server_checked(void *ctx)
         session_fail(c->params.session, &err);
         return;
     }
-    (void)snprintf(c->server_id, sizeof(c->server_id), "%s", get(c, "system_identifier"));
+    (void)snprintf(c->server_id, sizeof(c->server_id), "%s",
+                   command_get(c->answer, "system_identifier"));
     c->bells = get_int(c, "bells");
     sql_put_quoted(&relay, c->params.relay);
     str_reset(&sql);

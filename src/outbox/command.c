@@ -185,3 +185,10 @@ bool command_bool(const PGresult *rows, int row, int column)
 {
     return PQgetvalue(rows, row, column)[0] == 't';
 }
+
+const char *command_get(const PGresult *rows, const char *column)
+{
+    int number = PQfnumber(rows, column);
+
+    return number < 0 ? "" : PQgetvalue(rows, 0, number);
+}

@@ -45,6 +45,9 @@ NODISCARD int command_copy_out(PGconn *conn, const char *sql, struct err *err);
 int64_t command_int(const PGresult *rows, int row, int column);
 bool command_bool(const PGresult *rows, int row, int column);
 
+/* A column of the first row by its name; "" for NULL, and when there is no such column. */
+const char *command_get(const PGresult *rows, const char *column);
+
 /* The SQLSTATE of the last failed statement of command_exec or command_query, "" if there is none
  * (connection lost). */
 const char *command_sqlstate(void);

@@ -17,6 +17,7 @@
 #include "outbox/session.h"
 #include "outbox/sql_fill.h"
 #include "outbox/timer.h"
+#include "outbox/upkeep.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -34,20 +35,11 @@ struct days {
     int ahead;      /* the day that is asked for */
     bool cut_short; /* this look: the later days are left for the next one, which comes soon */
     bool once_more; /* the look before was cut short, and nobody has been told */
-    /* What this look has found wrong: */
-    struct str partition;   /* the first day without one; "": only the statement failed */
-    int missing;            /* such days */
-    struct str reason;      /* the first */
-    struct str found;       /* all of it; "": every day has its partition */
-    struct str told;        /* what was found when the log was last told */
-    uint64_t told_since_ms; /* since when it is not "" */
+    struct upkeep upkeep;
 };
 
 /* What to do about the outcomes of outbox.make_day, and about the likely SQLSTATEs. */
-static const struct remedy {
-    const char *part;
-    const char *text;
-} remedies[] = {
+static const struct upkeep_remedy remedies[] = {
     {"is busy", "tried again soon; pg_locks shows who uses outbox.event_default"},
     {"is no partition", "rename or drop that table"},
     {"too large",
@@ -63,46 +55,34 @@ static const struct remedy {
 
 static const char *remedy_of(const char *reason)
 {
-    for (size_t i = 0; i < ARRAY_LEN(remedies); i++)
-        if (strstr(reason, remedies[i].part) != NULL)
-            return remedies[i].text;
-    return "SELECT outbox.ensure_days(7); daily, as the owner of the tables, shows and avoids it";
+    return upkeep_remedy(
+        remedies, ARRAY_LEN(remedies), reason,
+        "SELECT outbox.ensure_days(7); daily, as the owner of the tables, shows and avoids it");
 }
 
 static void ask(struct days *d);
 
 /* ---- telling ---- */
 
-static void note_wrong(struct days *d, const char *partition, const char *reason)
-{
-    if (d->found.len == 0) {
-        str_set(&d->partition, partition);
-        str_set(&d->reason, reason);
-    }
-    d->missing += partition != NULL;
-    str_printf(&d->found, "%s %s\n", partition != NULL ? partition : "", reason);
-}
-
 static void tell(struct days *d)
 {
-    if (strcmp(str_text(&d->found), str_text(&d->told)) == 0)
+    struct upkeep *u = &d->upkeep;
+    const char *reason = str_text(&u->reason);
+
+    if (!upkeep_is_news(u))
         return;
-    if (d->found.len == 0)
+    if (u->found.len == 0)
         log_info("every day ahead has its partition again", LOG_I("days", AHEAD),
-                 LOG_I("for_s", (d->params.now_ms() - d->told_since_ms) / 1000));
-    else if (d->missing == 0)
+                 LOG_I("for_s", upkeep_lasted_s(u, d->params.now_ms())));
+    else if (u->partitions == 0)
         log_warn("the partitions of the days ahead cannot be looked after: rows of a day without "
                  "one go to the default partition",
-                 LOG_S("reason", str_text(&d->reason)),
-                 LOG_S("remedy", remedy_of(str_text(&d->reason))));
+                 LOG_S("reason", reason), LOG_S("remedy", remedy_of(reason)));
     else
         log_warn("a day ahead has no partition: its rows go to the default partition",
-                 LOG_S("partition", str_text(&d->partition)), LOG_I("days", d->missing),
-                 LOG_S("reason", str_text(&d->reason)),
-                 LOG_S("remedy", remedy_of(str_text(&d->reason))));
-    if (d->told.len == 0)
-        d->told_since_ms = d->params.now_ms();
-    str_copy(&d->told, &d->found);
+                 LOG_S("partition", str_text(&u->partition)), LOG_I("days", u->partitions),
+                 LOG_S("reason", reason), LOG_S("remedy", remedy_of(reason)));
+    upkeep_told(u, d->params.now_ms());
 }
 
 /* ---- a look ---- */
@@ -114,7 +94,7 @@ static void take_outcome(struct days *d, const char *partition, const char *outc
     if (strcmp(outcome, "created") == 0)
         log_info("partition created", LOG_S("partition", partition));
     else if (strcmp(outcome, "exists") != 0 && (last || busy)) /* the others were noted before */
-        note_wrong(d, partition, outcome);
+        upkeep_wrong(&d->upkeep, partition, outcome);
     d->cut_short = d->cut_short || busy;
 }
 
@@ -133,11 +113,8 @@ static void take_result(void *ctx, PGresult *result)
 static void refused(void *ctx, const char *sqlstate, const char *text)
 {
     struct days *d = ctx;
-    struct str reason = {0};
 
-    str_printf(&reason, "%s (SQLSTATE %s)", text, sqlstate);
-    note_wrong(d, NULL, reason.data);
-    str_release(&reason);
+    upkeep_refused(&d->upkeep, sqlstate, text);
     d->cut_short = true;
 }
 
@@ -160,15 +137,6 @@ static void through(void *ctx)
     timer_in_ms(d->timer, d->cut_short ? d->params.retry_ms : d->params.every_ms);
 }
 
-static uint32_t limit_ms(const struct days_params *p)
-{
-    uint32_t limit = p->lease_ttl_ms / 4;
-
-    if (limit > p->timeout_ms / 2)
-        limit = p->timeout_ms / 2;
-    return limit > 0 ? limit : 1; /* 0 would be none */
-}
-
 static void ask(struct days *d)
 {
     struct str sql = {0};
@@ -176,7 +144,8 @@ static void ask(struct days *d)
     char ahead[16];
     const struct sql_value values[] = {{"limit_ms", limit}, {"days", ahead}};
 
-    (void)snprintf(limit, sizeof(limit), "%" PRIu32, limit_ms(&d->params));
+    (void)snprintf(limit, sizeof(limit), "%" PRIu32,
+                   upkeep_limit_ms(d->params.lease_ttl_ms, d->params.timeout_ms));
     (void)snprintf(ahead, sizeof(ahead), "%d", d->ahead);
     sql_fill(&sql, "days", values, ARRAY_LEN(values));
     session_query(d->params.session, &(struct session_query){.name = "days",
@@ -195,10 +164,7 @@ static void look(void *ctx)
 
     d->ahead = 0;
     d->cut_short = false;
-    d->missing = 0;
-    str_reset(&d->partition);
-    str_reset(&d->reason);
-    str_reset(&d->found);
+    upkeep_begin(&d->upkeep);
     ask(d);
 }
 
@@ -218,10 +184,7 @@ void days_free(struct days *d)
     if (d == NULL)
         return;
     timer_free(d->timer);
-    str_release(&d->partition);
-    str_release(&d->reason);
-    str_release(&d->found);
-    str_release(&d->told);
+    upkeep_release(&d->upkeep);
     free(d);
 }
 

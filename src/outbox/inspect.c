@@ -10,8 +10,8 @@
 #include "base/str.h"
 #include "outbox/connect.h"
 #include "outbox/migrate.h"
-#include "outbox/sql_fill.h"
 #include "outbox/sql_texts.h"
+#include "outbox/verdict.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,14 +32,9 @@ struct inspection {
 
 /* ---- asking and telling ---- */
 
-static const char *get(const PGresult *row, const char *column)
-{
-    return PQgetvalue(row, 0, PQfnumber(row, column));
-}
-
 static bool is_true(const PGresult *row, const char *column)
 {
-    return strcmp(get(row, column), "t") == 0;
+    return strcmp(command_get(row, column), "t") == 0;
 }
 
 static int number(const PGresult *row, const char *column)
@@ -47,12 +42,12 @@ static int number(const PGresult *row, const char *column)
     return (int)command_int(row, 0, PQfnumber(row, column));
 }
 
-/* A line whose way out is put together. */
-static void tell(const struct inspection *in, enum finding finding, const char *what,
-                 const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* A line whose way out is put together; PROBLEM_NONE: it is about no problem of the table. */
+static void tell(const struct inspection *in, enum finding finding, enum problem problem,
+                 const char *what, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-static void tell(const struct inspection *in, enum finding finding, const char *what,
-                 const char *fmt, ...)
+static void tell(const struct inspection *in, enum finding finding, enum problem problem,
+                 const char *what, const char *fmt, ...)
 {
     struct str way_out = {0};
     va_list ap;
@@ -60,7 +55,10 @@ static void tell(const struct inspection *in, enum finding finding, const char *
     va_start(ap, fmt);
     str_vprintf(&way_out, fmt, ap);
     va_end(ap);
-    in->report->line(in->report->ctx, finding, what, way_out.data);
+    if (problem == PROBLEM_NONE)
+        report_line(in->report, finding, way_out.data, "%s", what);
+    else
+        report_problem(in->report, finding, problem, way_out.data, "%s", what);
     str_release(&way_out);
 }
 
@@ -84,19 +82,17 @@ static PGresult *ask(const struct inspection *in, const char *sql, const char *p
     return rows;
 }
 
-/* One of the relay's own questions; `relay` NULL: it has no :relay in it. */
-static PGresult *ask_as_relay(const struct inspection *in, const char *query, const char *relay)
+/* One of the relay's own questions. */
+static PGresult *ask_as_relay(const struct inspection *in, const char *query)
 {
-    struct str name = {0};
-    struct str sql = {0};
+    struct err err;
     PGresult *rows;
 
-    if (relay != NULL)
-        sql_put_quoted(&name, relay);
-    sql_fill(&sql, query, &(struct sql_value){"relay", name.data}, relay != NULL ? 1 : 0);
-    rows = ask(in, sql.data, NULL);
-    str_release(&sql);
-    str_release(&name);
+    if (PQstatus(in->conn) != CONNECTION_OK)
+        return NULL;
+    rows = verdict_ask(in->conn, query, in->relay, &err);
+    if (rows == NULL)
+        tell_failed(in, &err);
     return rows;
 }
 
@@ -169,11 +165,11 @@ static bool begin(struct inspection *in)
         tell_failed(in, &err);
         return false;
     }
-    in->server = ask_as_relay(in, "check_server", NULL);
+    in->server = ask_as_relay(in, "check_server");
     in->facts = in->server != NULL ? ask(in, sql_query("inspect"), NULL) : NULL;
     if (in->facts == NULL)
         return false;
-    (void)snprintf(in->role, sizeof in->role, "%s", get(in->server, "role"));
+    (void)snprintf(in->role, sizeof in->role, "%s", command_get(in->server, "role"));
     return true;
 }
 
@@ -190,7 +186,7 @@ static void inspect_recovery(const struct inspection *in)
 
 static void inspect_encoding(const struct inspection *in)
 {
-    const char *encoding = get(in->facts, "encoding");
+    const char *encoding = command_get(in->facts, "encoding");
 
     if (strcmp(encoding, "UTF8") == 0)
         report_line(in->report, FINDING_OK, NULL, "the database's encoding is UTF8");
@@ -250,11 +246,12 @@ static void inspect_transactions(const struct inspection *in)
                    "%s: what it wrote waits for its end, and vacuum keeps the relay's old rows, "
                    "which makes every poll slower",
                    PQgetvalue(rows, i, 0));
-        str_puts(&what, " (long_transaction)");
-        tell(in, FINDING_WARN, what.data, "let it end, or %s", PQgetvalue(rows, i, 1));
+        tell(in, FINDING_WARN, PROBLEM_LONG_TRANSACTION, what.data, "let it end, or %s",
+             PQgetvalue(rows, i, 1));
     }
     if (!is_true(in->facts, "sees_all"))
-        tell(in, FINDING_NOTE, "how long other roles' transactions are open cannot be seen",
+        tell(in, FINDING_NOTE, PROBLEM_NONE,
+             "how long other roles' transactions are open cannot be seen",
              "GRANT pg_read_all_stats TO %s;", in->role);
     else if (PQntuples(rows) == 0)
         report_line(in->report, FINDING_OK, NULL, "no transaction is open for more than an hour");
@@ -269,7 +266,7 @@ static bool inspect_tables(const struct inspection *in)
     if (is_true(in->server, "has_tables"))
         return true;
     report_problem(in->report, FINDING_WRONG, PROBLEM_SCHEMA_MISSING, NULL,
-                   "database \"%s\" has no outbox tables", get(in->server, "database"));
+                   "database \"%s\" has no outbox tables", command_get(in->server, "database"));
     return false;
 }
 
@@ -289,7 +286,7 @@ static void inspect_durability(const struct inspection *in)
                           "EXECUTE FUNCTION outbox.commit_durably();",
                     "the trigger event_commit_durably does not run: an event of a transaction with "
                     "synchronous_commit = off can be published and then lost in a crash");
-    else if (strcmp(get(in->facts, "synchronous_commit"), "off") == 0)
+    else if (strcmp(command_get(in->facts, "synchronous_commit"), "off") == 0)
         report_line(in->report, FINDING_NOTE, NULL,
                     "synchronous_commit is off by default: transactions that insert events switch "
                     "it on for themselves");
@@ -324,10 +321,11 @@ static void inspect_doorbell(const struct inspection *in)
 
 static void inspect_order(const struct inspection *in)
 {
-    const char *sequence = get(in->server, "sequence");
+    const char *sequence = command_get(in->server, "sequence");
 
     if (is_true(in->server, "row_security"))
-        tell(in, FINDING_WRONG, "row level security can hide events from the relay (row_security)",
+        tell(in, FINDING_WRONG, PROBLEM_ROW_SECURITY,
+             "row level security can hide events from the relay",
              "ALTER TABLE outbox.event DISABLE ROW LEVEL SECURITY; or ALTER ROLE %s BYPASSRLS;",
              in->role);
     else
@@ -370,7 +368,7 @@ static void inspect_days(const struct inspection *in)
 
 static bool inspect_grants(const struct inspection *in)
 {
-    const char *grants = get(in->server, "grants");
+    const char *grants = command_get(in->server, "grants");
     struct str what = {0};
 
     if (is_true(in->server, "has_usage") && grants[0] == '\0') {
@@ -379,14 +377,14 @@ static bool inspect_grants(const struct inspection *in)
         return true;
     }
     if (!is_true(in->server, "has_usage")) {
-        str_printf(&what, "role %s may not use the schema outbox (grants_missing)", in->role);
-        tell(in, FINDING_WRONG, what.data,
+        str_printf(&what, "role %s may not use the schema outbox", in->role);
+        tell(in, FINDING_WRONG, PROBLEM_GRANTS_MISSING, what.data,
              "GRANT outbox_relay TO %s; or one by one: GRANT USAGE ON SCHEMA outbox TO %s; %s",
              in->role, in->role, grants);
     } else {
-        str_printf(&what, "role %s lacks privileges (grants_missing)", in->role);
-        tell(in, FINDING_WRONG, what.data, "GRANT outbox_relay TO %s; or one by one: %s", in->role,
-             grants);
+        str_printf(&what, "role %s lacks privileges", in->role);
+        tell(in, FINDING_WRONG, PROBLEM_GRANTS_MISSING, what.data,
+             "GRANT outbox_relay TO %s; or one by one: %s", in->role, grants);
     }
     str_release(&what);
     return false;
@@ -412,34 +410,34 @@ static void inspect_version(const struct inspection *in, const PGresult *row)
 
 static void inspect_position(const struct inspection *in, const PGresult *row)
 {
-    const char *server_id = get(in->server, "system_identifier");
+    const char *server_id = command_get(in->server, "system_identifier");
     int bells = number(in->server, "bells");
     int bell = number(row, "bell");
 
-    if (strcmp(get(row, "system_identifier"), server_id) != 0)
+    if (strcmp(command_get(row, "system_identifier"), server_id) != 0)
         report_problem(
             in->report, FINDING_WRONG, PROBLEM_FOREIGN_DATABASE, NULL,
             "the position of relay \"%s\" belongs to another server (system_identifier %s, "
             "this one is %s): this one was made by dump and restore",
-            in->relay, get(row, "system_identifier"), server_id);
+            in->relay, command_get(row, "system_identifier"), server_id);
     else if (is_true(row, "ahead"))
         report_problem(
             in->report, FINDING_WRONG, PROBLEM_POSITION_AHEAD, NULL,
             "the position of relay \"%s\" is ahead of the server (transaction %s, the server "
             "is at %s): it was set back to an older state",
-            in->relay, get(row, "stored_xmax"), get(row, "server_xmax"));
+            in->relay, command_get(row, "stored_xmax"), command_get(row, "server_xmax"));
     else
         report_line(in->report, FINDING_OK, NULL,
                     "relay \"%s\" is there, and its position is this server's", in->relay);
     if (bells > 0 && bell >= bells)
-        tell(in, FINDING_WARN,
+        tell(in, FINDING_WARN, PROBLEM_NONE,
              "no doorbell rings for this relay: events wait for the slow fallback poll",
              "SELECT outbox.set_bells(%d); as the owner", bell + 1);
 }
 
 static void inspect_relay(const struct inspection *in)
 {
-    PGresult *row = ask_as_relay(in, "check_relay", in->relay);
+    PGresult *row = ask_as_relay(in, "check_relay");
 
     if (row == NULL)
         return;

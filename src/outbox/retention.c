@@ -16,6 +16,7 @@
 #include "outbox/session.h"
 #include "outbox/sql_fill.h"
 #include "outbox/timer.h"
+#include "outbox/upkeep.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -33,21 +34,12 @@ struct retention {
     bool changed;     /* this look has changed something */
     bool refused;     /* it was cut short */
     bool once_more;   /* the look before has found something wrong, and nobody has been told */
-    /* What this look has found wrong: */
-    struct str partition;   /* the first that is kept; "": the statement failed, or is not there */
-    int kept;               /* how many are */
-    struct str reason;      /* the first */
-    struct str found;       /* all of it; "": nothing */
-    struct str told;        /* what was found when the log was last told */
-    uint64_t told_since_ms; /* since when it is not "" */
+    struct upkeep upkeep;
 };
 
 static const char not_there[] = "the schema has no outbox.retire_next";
 
-static const struct remedy {
-    const char *part;
-    const char *text;
-} remedies[] = {
+static const struct upkeep_remedy remedies[] = {
     {not_there, "run `outboxd migrate`, which adds it"},
     {"has not published",
      "start that relay; if it is gone for good: DELETE FROM outbox.relay WHERE "
@@ -68,10 +60,9 @@ static const struct remedy {
 
 static const char *remedy_of(const char *reason)
 {
-    for (size_t i = 0; i < ARRAY_LEN(remedies); i++)
-        if (strstr(reason, remedies[i].part) != NULL)
-            return remedies[i].text;
-    return "SELECT * FROM outbox.retire_days('7 days'); as the owner of the tables, shows it";
+    return upkeep_remedy(
+        remedies, ARRAY_LEN(remedies), reason,
+        "SELECT * FROM outbox.retire_days('7 days'); as the owner of the tables, shows it");
 }
 
 static const char *problem_of(const char *reason)
@@ -84,39 +75,28 @@ static void ask(struct retention *r);
 
 /* ---- telling ---- */
 
-static void note_wrong(struct retention *r, const char *partition, const char *reason)
-{
-    if (r->found.len == 0) {
-        str_set(&r->partition, partition != NULL ? partition : "");
-        str_set(&r->reason, reason);
-    }
-    r->kept += partition != NULL;
-    str_printf(&r->found, "%s %s\n", partition != NULL ? partition : "", reason);
-}
-
 static void tell(struct retention *r)
 {
-    const char *reason = str_text(&r->reason);
+    struct upkeep *u = &r->upkeep;
+    const char *reason = str_text(&u->reason);
 
-    if (strcmp(str_text(&r->found), str_text(&r->told)) == 0)
+    if (!upkeep_is_news(u))
         return;
-    if (r->found.len == 0)
+    if (u->found.len == 0)
         log_info("retention keeps up again", LOG_I("keep_ms", r->params.keep_ms),
-                 LOG_I("for_s", (r->params.now_ms() - r->told_since_ms) / 1000));
+                 LOG_I("for_s", upkeep_lasted_s(u, r->params.now_ms())));
     else if (strcmp(reason, not_there) == 0)
         log_info("old days stay: there is no retention", LOG_S("reason", reason),
                  LOG_S("remedy", remedy_of(reason)));
-    else if (r->kept == 0)
+    else if (u->partitions == 0)
         log_warn("retention cannot work: old days stay", LOG_S("problem", problem_of(reason)),
                  LOG_S("reason", reason), LOG_S("remedy", remedy_of(reason)));
     else
         log_warn("retention cannot keep up: old partitions stay",
-                 LOG_S("problem", problem_of(reason)), LOG_S("partition", str_text(&r->partition)),
-                 LOG_I("partitions", r->kept), LOG_S("reason", reason),
+                 LOG_S("problem", problem_of(reason)), LOG_S("partition", str_text(&u->partition)),
+                 LOG_I("partitions", u->partitions), LOG_S("reason", reason),
                  LOG_S("remedy", remedy_of(reason)));
-    if (r->told.len == 0)
-        r->told_since_ms = r->params.now_ms();
-    str_copy(&r->told, &r->found);
+    upkeep_told(u, r->params.now_ms());
 }
 
 /* ---- a look ---- */
@@ -124,17 +104,17 @@ static void tell(struct retention *r)
 static void look_ends(struct retention *r)
 {
     const struct retention_params *p = &r->params;
-    bool wrong = r->found.len > 0;
-    bool news = strcmp(str_text(&r->found), str_text(&r->told)) != 0;
+    const struct upkeep *u = &r->upkeep;
+    bool wrong = u->found.len > 0;
 
-    if (r->changed || (wrong && news && !r->once_more)) {
+    if (r->changed || (wrong && upkeep_is_news(u) && !r->once_more)) {
         r->once_more = wrong;
         timer_in_ms(r->timer, p->soon_ms);
         return;
     }
     r->once_more = false;
     tell(r);
-    timer_in_ms(r->timer, wrong && strstr(str_text(&r->found), not_there) == NULL ? p->retry_ms
+    timer_in_ms(r->timer, wrong && strstr(str_text(&u->found), not_there) == NULL ? p->retry_ms
                                                                                   : p->every_ms);
 }
 
@@ -145,7 +125,7 @@ static void take_outcome(struct retention *r, const char *partition, const char 
     str_set(&r->after, partition);
     r->more = true;
     if (strncmp(outcome, kept, strlen(kept)) == 0)
-        note_wrong(r, partition, outcome + strlen(kept));
+        upkeep_wrong(&r->upkeep, partition, outcome + strlen(kept));
     if (strcmp(outcome, "emptied") == 0)
         log_info("day retired: all published, and older than retention.keep",
                  LOG_S("partition", partition));
@@ -169,11 +149,8 @@ static void take_result(void *ctx, PGresult *result)
 static void refused(void *ctx, const char *sqlstate, const char *text)
 {
     struct retention *r = ctx;
-    struct str reason = {0};
 
-    str_printf(&reason, "%s (SQLSTATE %s)", text, sqlstate);
-    note_wrong(r, NULL, reason.data);
-    str_release(&reason);
+    upkeep_refused(&r->upkeep, sqlstate, text);
     r->refused = true;
 }
 
@@ -187,15 +164,6 @@ static void through(void *ctx)
         look_ends(r);
 }
 
-static uint32_t limit_ms(const struct retention_params *p)
-{
-    uint32_t limit = p->lease_ttl_ms / 4;
-
-    if (limit > p->timeout_ms / 2)
-        limit = p->timeout_ms / 2;
-    return limit > 0 ? limit : 1; /* 0 would be none */
-}
-
 static void ask(struct retention *r)
 {
     struct str sql = {0};
@@ -204,7 +172,8 @@ static void ask(struct retention *r)
     char keep[64] = "NULL";
 
     sql_put_quoted(&after, str_text(&r->after));
-    (void)snprintf(limit, sizeof(limit), "%" PRIu32, limit_ms(&r->params));
+    (void)snprintf(limit, sizeof(limit), "%" PRIu32,
+                   upkeep_limit_ms(r->params.lease_ttl_ms, r->params.timeout_ms));
     if (r->params.keep_ms > 0)
         (void)snprintf(keep, sizeof(keep), "%" PRId64 " * interval '1 millisecond'",
                        r->params.keep_ms);
@@ -229,7 +198,7 @@ static void take_ready(void *ctx, PGresult *result)
 
     r->more = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
     if (!r->more)
-        note_wrong(r, NULL, not_there);
+        upkeep_wrong(&r->upkeep, NULL, not_there);
     PQclear(result);
 }
 
@@ -239,11 +208,8 @@ static void look(void *ctx)
     struct str sql = {0};
 
     r->more = r->changed = r->refused = false;
-    r->kept = 0;
     str_reset(&r->after);
-    str_reset(&r->partition);
-    str_reset(&r->reason);
-    str_reset(&r->found);
+    upkeep_begin(&r->upkeep);
     sql_fill(&sql, "retention_ready", NULL, 0);
     session_query(r->params.session, &(struct session_query){.name = "retention_ready",
                                                              .text = sql.data,
@@ -272,10 +238,7 @@ void retention_free(struct retention *r)
         return;
     timer_free(r->timer);
     str_release(&r->after);
-    str_release(&r->partition);
-    str_release(&r->reason);
-    str_release(&r->found);
-    str_release(&r->told);
+    upkeep_release(&r->upkeep);
     free(r);
 }
 

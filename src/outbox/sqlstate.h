@@ -1,5 +1,5 @@
 /* What an SQLSTATE means for whoever waits for the server: the one table behind the sessions of the
- * relay, the commands and refused connections. */
+ * relay and the commands. What a refused connection means is told by connect.h. */
 #ifndef OUTBOXD_OUTBOX_SQLSTATE_H
 #define OUTBOXD_OUTBOX_SQLSTATE_H
 

@@ -9,6 +9,10 @@
 
 #include <libpq-fe.h>
 
+/* Asks one of them (check_server, check_relay) by a synchronous session. NULL with `err` as
+ * command_query. */
+PGresult *verdict_ask(PGconn *conn, const char *query, const char *relay, struct err *err);
+
 /* 0, or -1 with the first fault: ERR_UNAVAILABLE when waiting helps (a server in recovery), else
  * ERR_CONFIG. `row` is the whole answer; the version as PQserverVersion has it. */
 NODISCARD int verdict_server(const PGresult *row, int server_version, struct err *err);

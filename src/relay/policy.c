@@ -1,8 +1,5 @@
 #include "relay/policy.h"
 
-#include <stddef.h>
-#include <string.h>
-
 /* NONE is no refusal: nothing asks for its class. */
 static const struct {
     enum problem problem;
@@ -26,12 +23,4 @@ enum problem refusal_problem(enum refusal r)
 const char *refusal_name(enum refusal r)
 {
     return problem_word(refusals[r].problem);
-}
-
-enum refusal refusal_parse(const char *name)
-{
-    for (size_t i = 0; i < REFUSAL_COUNT; i++)
-        if (strcmp(refusal_name((enum refusal)i), name) == 0)
-            return (enum refusal)i;
-    return REFUSAL_NONE;
 }

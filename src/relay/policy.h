@@ -43,6 +43,5 @@ enum refusal {
 enum refusal_class refusal_class(enum refusal r);
 enum problem refusal_problem(enum refusal r); /* PROBLEM_NONE for NONE */
 const char *refusal_name(enum refusal r);     /* the problem's word: status, logs, metrics */
-enum refusal refusal_parse(const char *name); /* the other way round; NONE for an unknown word */
 
 #endif

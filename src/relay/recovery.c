@@ -36,10 +36,8 @@ void trouble_set(struct relay *r, enum refusal cause, const char *text)
 void trouble_blame(struct relay *r, const uint8_t event_id[16], int64_t row_id, const char *topic)
 {
     struct trouble *t = &r->rec.trouble;
-    struct event e = {.id = row_id};
 
-    memcpy(e.event_id, event_id, sizeof e.event_id);
-    event_id_text(&e, t->event_id);
+    event_id_text(event_id, t->event_id);
     t->row_id = row_id;
     if (topic != NULL)
         (void)snprintf(t->topic, sizeof t->topic, "%s", topic);

@@ -113,17 +113,13 @@ void settings_put_value(const struct settings *s, const struct setting *t, struc
     }
 }
 
-/* "kafka:" when the table comes to a new section; the settings of one section stand together there.
- */
-static bool put_section(const struct setting *t, struct str *out)
+/* "kafka:" when the table comes to a new section. */
+static void put_section(const struct setting *t, struct str *out)
 {
     size_t len = setting_section_len(t);
-    bool begins = t == settings_table || setting_section_len(t - 1) != len ||
-                  strncmp(t[-1].path, t->path, len) != 0;
 
-    if (len > 0 && begins)
+    if (len > 0 && setting_begins_section(t))
         str_printf(out, "%.*s:\n", (int)len, t->path);
-    return begins;
 }
 
 static const char *indent(const struct setting *t)
@@ -138,7 +134,7 @@ void settings_print(const struct settings *s, FILE *out)
     for (size_t i = 0; i < settings_count; i++) {
         const struct setting *t = &settings_table[i];
 
-        (void)put_section(t, &text);
+        put_section(t, &text);
         str_printf(&text, "%s%s:", indent(t), setting_leaf(t));
         settings_put_value(s, t, &text, false);
     }
@@ -210,7 +206,7 @@ void settings_print_example(FILE *out)
         const char *value = t->example == NULL ? t->def : t->example;
 
         str_puts(&text, "\n");
-        (void)put_section(t, &text);
+        put_section(t, &text);
         put_comment(t, t->help, &text);
         put_facts(t, &text);
         str_printf(&text, "%s%s: %s\n", indent(t), setting_leaf(t),

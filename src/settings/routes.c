@@ -288,16 +288,15 @@ void load_routes(struct loader *l, const struct node *n, const char *path)
 void load_check_routes(struct loader *l, const struct node *routes)
 {
     for (size_t i = 0; i < routes->count; i++) {
-        const struct route *r = &l->s->routes.routes[i + 1];
+        const char *fixed = route_fixed_topic(&l->s->routes.routes[i + 1]);
         const struct node *topic = node_child(&routes->children[i], "topic");
         struct str path = {0};
 
         str_printf(&path, "routes[%zu].topic", i);
-        if (topic != NULL && strchr(r->topic, '{') == NULL &&
-            !route_topic_allowed(&l->s->routes, slice_of(r->topic)))
+        if (topic != NULL && fixed != NULL && !route_topic_allowed(&l->s->routes, slice_of(fixed)))
             load_problem(l, topic->place, path.data,
                          "kafka.topics does not allow \"%s\"; add it there, or name another topic",
-                         r->topic);
+                         fixed);
         str_release(&path);
     }
 }

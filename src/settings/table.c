@@ -170,6 +170,14 @@ size_t setting_section_len(const struct setting *t)
     return dot == NULL ? 0 : (size_t)(dot - t->path);
 }
 
+bool setting_begins_section(const struct setting *t)
+{
+    size_t len = setting_section_len(t);
+
+    return t == settings_table || setting_section_len(t - 1) != len ||
+           strncmp(t[-1].path, t->path, len) != 0;
+}
+
 const char *setting_leaf(const struct setting *t)
 {
     const char *dot = strchr(t->path, '.');

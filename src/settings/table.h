@@ -52,4 +52,8 @@ bool setting_has_file(const struct setting *t);
 const char *setting_leaf(const struct setting *t);
 size_t setting_section_len(const struct setting *t);
 
+/* Whether the table comes to a new section with `t`, which must lie in it. The settings of one
+ * section stand together there. */
+bool setting_begins_section(const struct setting *t);
+
 #endif

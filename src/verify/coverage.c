@@ -1,6 +1,7 @@
 #include "verify/coverage.h"
 
 #include "base/str.h"
+#include "message/murmur2.h"
 
 #include <stdlib.h>
 
@@ -76,7 +77,7 @@ void coverage_record(struct coverage *c, uint16_t topic, int32_t partition, int6
     if (timestamp_us < t->first_us)
         t->first_us = timestamp_us;
     if (murmur != NULL && timestamp_us > t->moved_us &&
-        (int32_t)((*murmur & 0x7fffffff) % (uint32_t)t->partition_count) != partition)
+        murmur2_place(*murmur, t->partition_count) != partition)
         t->moved_us = timestamp_us;
 }
 
@@ -115,13 +116,13 @@ bool coverage_is_read(const struct coverage *c, uint16_t topic)
 bool coverage_is_complete_for(const struct coverage *c, const struct row_entry *row)
 {
     const struct coverage_topic *t = &c->topics[row->topic];
-    uint32_t place;
+    int32_t place;
 
     if (t->partition_count == 0)
         return true;
     if (row->created_us <= t->grown_us)
         return row->created_us > t->worst_us;
-    place = (row->key.murmur & 0x7fffffff) % (uint32_t)t->partition_count;
+    place = murmur2_place(row->key.murmur, t->partition_count);
     return row->created_us > t->partitions[place].limit_us;
 }
 

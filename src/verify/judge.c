@@ -85,12 +85,6 @@ void judge_free(struct judge *j)
     free(j);
 }
 
-int64_t judge_spilled_bytes(const struct judge *j)
-{
-    return sorter_spilled_bytes(j->rows) + sorter_spilled_bytes(j->records) +
-           sorter_spilled_bytes(j->order);
-}
-
 /* ---- days ------------------------------------------------------------------------------------ */
 
 static int32_t day_of(int64_t us)

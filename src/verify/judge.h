@@ -94,7 +94,4 @@ void judge_days_left(struct judge *j, const bool *left);
 NODISCARD int judge_run(struct judge *j, const struct coverage *coverage,
                         struct judge_totals *totals, struct err *err);
 
-/* What went through temporary files so far. */
-int64_t judge_spilled_bytes(const struct judge *j);
-
 #endif

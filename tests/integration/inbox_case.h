@@ -23,6 +23,15 @@ static rd_kafka_t *producer;
 
 /* ---- servers --------------------------------------------------------------------------------- */
 
+static inline void start_database(void)
+{
+    pg_create(&pg, NULL);
+    pg_apply_schema(&pg);
+    pg_apply_inbox(&pg);
+    db = pg_open(&pg, NULL);
+    pg_exec(db, "GRANT outbox_writer TO consumer");
+}
+
 static inline int start_servers(void **state)
 {
     static const char *const settings[] = {"group.min.session.timeout.ms=500", NULL};
@@ -30,12 +39,8 @@ static inline int start_servers(void **state)
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
     (void)state;
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    pg_apply_inbox(&pg);
-    db = pg_open(&pg, NULL);
-    pg_exec(db, "GRANT outbox_writer TO consumer;"
-                "CREATE TABLE effect (n bigserial, event_id uuid, key text, payload text, "
+    start_database();
+    pg_exec(db, "CREATE TABLE effect (n bigserial, event_id uuid, key text, payload text, "
                 "part int, pos bigint);"
                 "CREATE TABLE other (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);"
                 "INSERT INTO other VALUES (1);"
@@ -57,6 +62,14 @@ static inline int end_servers(void **state)
     kafka_drop(&kafka);
     pg_drop(&pg);
     return 0;
+}
+
+/* `partitions` 0: the topic comes later. */
+static inline void begin_topic(const char *topic, int partitions)
+{
+    if (partitions > 0)
+        kafka_create_topic(&kafka, topic, partitions, NULL);
+    pg_exec(db, "TRUNCATE effect");
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -124,23 +137,30 @@ static inline void produce(const char *topic, int32_t partition, int number, con
     produce_flush();
 }
 
+static inline rd_kafka_t *open_reader(const char *group)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *rk;
+
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(&kafka), text, sizeof text);
+    (void)rd_kafka_conf_set(conf, "group.id", group, text, sizeof text);
+    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    CHECK(rk != NULL, "%s", text);
+    return rk;
+}
+
 /* The record at `offset` of partition 0, for drop_record; fails when it does not come. One at a
  * time: librdkafka ends a client only when its records are gone. */
 static rd_kafka_t *record_owner;
 
 static inline rd_kafka_message_t *read_back(const char *topic, int64_t offset)
 {
-    char text[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_t *rk;
+    rd_kafka_t *rk = open_reader("reader");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_message_t *m = NULL;
     const uint64_t end = test_now_ms() + WAIT_MS;
 
-    (void)rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(&kafka), text, sizeof text);
-    (void)rd_kafka_conf_set(conf, "group.id", "reader", text, sizeof text);
-    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    CHECK(rk != NULL, "%s", text);
     rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
     (void)rd_kafka_assign(rk, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -260,25 +280,30 @@ static inline struct inbox_counters counters_of(const struct inbox *in)
     return c;
 }
 
-/* What the group has committed for partition 0 of the topic; -1: nothing. */
+/* What the group has committed for this partition; -1: nothing. */
 static inline int64_t committed_offset(const char *group, const char *topic, int32_t partition)
 {
-    char text[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *rk = open_reader(group);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_t *rk;
     int64_t offset;
 
-    (void)rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(&kafka), text, sizeof text);
-    (void)rd_kafka_conf_set(conf, "group.id", group, text, sizeof text);
-    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    CHECK(rk != NULL, "%s", text);
     (void)rd_kafka_topic_partition_list_add(list, topic, partition);
     assert_int_equal(rd_kafka_committed(rk, list, WAIT_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
     offset = list->elems[0].offset;
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy(rk);
     return offset < 0 ? -1 : offset;
+}
+
+static inline int64_t effect_count(void)
+{
+    return pg_int(db, "SELECT count(*) FROM effect");
+}
+
+static inline void assert_once(int events)
+{
+    assert_int_equal(effect_count(), events);
+    assert_int_equal(pg_int(db, "SELECT count(DISTINCT event_id) FROM effect"), events);
 }
 
 /* The payloads of the effects of these events, in the order in which they were written. */

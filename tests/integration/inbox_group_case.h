@@ -282,6 +282,11 @@ static inline struct effects_report judge_feed(bool any_order)
     return r;
 }
 
+static inline int64_t effect_count(void)
+{
+    return pg_int(db, "SELECT count(*) FROM effect");
+}
+
 static inline bool has_died(struct member *m)
 {
     return !proc_alive(&m->proc);

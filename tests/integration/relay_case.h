@@ -5,12 +5,12 @@
 
 #include "../support/check.h"
 
-#include "../support/kafka.h"
 #include "../support/load.h"
 #include "../support/oracle.h"
 #include "../support/outboxd.h"
 #include "../support/pg.h"
 #include "../support/tmp.h"
+#include "one_kafka.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -20,25 +20,10 @@
     4000 /* far below the limit of a stop that waits (20 s), far above what it takes */
 #define PATIENT ", shutdown_timeout: 20s"
 
-static struct kafka kafka;
 static struct pg_server pg;
 static struct outboxd relay;
 static struct outboxd other;
 static PGconn *owner;
-
-static inline int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static inline int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 /* Without a topic. */
 static inline int setup(void **state)

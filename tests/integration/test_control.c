@@ -3,13 +3,13 @@
  * The SQL beneath is in test_control_sql.c. */
 #include "../support/check.h"
 
-#include "../support/kafka.h"
 #include "../support/load.h"
 #include "../support/oracle.h"
 #include "../support/outboxd.h"
 #include "../support/pg.h"
 #include "../support/pg_faults.h"
 #include "../support/tmp.h"
+#include "one_kafka.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -19,27 +19,12 @@
 #define WINDOW 500
 #define TTL_MS 1500
 
-static struct kafka kafka;
 static struct pg_server pg;
 static PGconn *owner;
 static struct load *load;
 /* Number i has the instance "test-i". */
 static struct outboxd relays[2];
 static char out[OUTBOXD_OUT]; /* of the last command */
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 static void configure(int i, const char *relay_extra)
 {

@@ -5,6 +5,7 @@
 #include "../support/pg_faults.h"
 #include "../support/proxy.h"
 #include "../support/trial.h"
+#include "one_kafka.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -14,23 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct kafka kafka;
 static struct pg_server primary, standby;
 static struct trial trial;
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 static int setup(void **state)
 {

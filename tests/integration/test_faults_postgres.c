@@ -5,28 +5,14 @@
 #include "../support/pg_faults.h"
 #include "../support/proxy.h"
 #include "../support/trial.h"
+#include "one_kafka.h"
 
 #include <signal.h>
 #include <stdlib.h>
 
-static struct kafka kafka;
 static struct pg_server pg;
 static struct trial trial;
 static struct proxy *proxy;
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 static int setup_with(const struct pg_params *params)
 {

@@ -118,7 +118,7 @@ static void begin(void)
                                             .survive = true});
     all_join();
     start_ms = test_now_ms();
-    WAIT_UNTIL(pg_int(db, "SELECT count(*) FROM effect") > 20, WAIT_MS);
+    WAIT_UNTIL(effect_count() > 20, WAIT_MS);
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */

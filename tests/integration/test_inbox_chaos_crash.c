@@ -105,10 +105,10 @@ static void killed_within_commit(void **state)
         int64_t before = 0;
 
         join(&doomed[0], NULL);
-        FEED_UNTIL(pg_int(db, "SELECT count(*) FROM effect") > i * 200);
+        FEED_UNTIL(effect_count() > i * 200);
         effects_close_gate(db);
         FEED_UNTIL(waits_for_a_lock());
-        before = pg_int(db, "SELECT count(*) FROM effect");
+        before = effect_count();
         member_kill9(&doomed[0]);
         if (i == 1)
             pg_exec(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = "
@@ -118,9 +118,9 @@ static void killed_within_commit(void **state)
                        0,
                    WAIT_MS);
         if (i == 0)
-            assert_true(pg_int(db, "SELECT count(*) FROM effect") > before);
+            assert_true(effect_count() > before);
         else
-            assert_int_equal(pg_int(db, "SELECT count(*) FROM effect"), before);
+            assert_int_equal(effect_count(), before);
     }
     join(&survivor, NULL);
     (void)judge_feed(false);
@@ -142,7 +142,7 @@ static void answer_to_commit_lost(void **state)
                    proxy_port(proxy));
     join(&survivor, (const char *const[]){conninfo, NULL});
     for (int i = 1; i <= 3; i++) {
-        FEED_UNTIL(pg_int(db, "SELECT count(*) FROM effect") > i * 50);
+        FEED_UNTIL(effect_count() > i * 50);
         effects_close_gate(db);
         FEED_UNTIL(waits_for_a_lock());
         proxy_set(proxy, PROXY_RESET, 0);

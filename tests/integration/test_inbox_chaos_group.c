@@ -17,11 +17,6 @@ static int leave_none(void **state)
     return 0;
 }
 
-static int64_t effect_count(void)
-{
-    return pg_int(db, "SELECT count(*) FROM effect");
-}
-
 static void all_stop(int count)
 {
     for (int i = 0; i < count; i++)

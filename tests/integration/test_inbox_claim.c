@@ -10,11 +10,8 @@ static struct inbox_error e;
 static int open_database(void **state)
 {
     (void)state;
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    pg_apply_inbox(&pg);
-    db = pg_open(&pg, NULL);
-    pg_exec(db, "GRANT outbox_writer TO consumer; CREATE ROLE stranger LOGIN");
+    start_database();
+    pg_exec(db, "CREATE ROLE stranger LOGIN");
     pg_exec(db, "CREATE DATABASE bare");
     conn = pg_open(&pg, "consumer");
     return 0;

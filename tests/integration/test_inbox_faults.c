@@ -33,9 +33,7 @@ static void begin_test(const char *topic, int partitions)
     calls = 0;
     kill_at = 0;
     slow_ms = 0;
-    if (partitions > 0)
-        kafka_create_topic(&kafka, topic, partitions, NULL);
-    pg_exec(db, "TRUNCATE effect");
+    begin_topic(topic, partitions);
 }
 
 static void produce_many(const char *topic, int first, int count)
@@ -43,17 +41,6 @@ static void produce_many(const char *topic, int first, int count)
     for (int i = first; i < first + count; i++)
         produce_record(&(struct produced){.topic = topic, .id = id_of(i), .value = "x"});
     produce_flush();
-}
-
-static int64_t effect_count(void)
-{
-    return pg_int(db, "SELECT count(*) FROM effect");
-}
-
-static void assert_once(int events)
-{
-    assert_int_equal(effect_count(), events);
-    assert_int_equal(pg_int(db, "SELECT count(DISTINCT event_id) FROM effect"), events);
 }
 
 /* ---- what a person must mend ----------------------------------------------------------------- */

@@ -1,94 +1,14 @@
 /* `outboxd check` on the Kafka side, and the sink's question whether any broker answers: against
- * one broker that creates topics, against three that do not, and against none. */
-#include "../support/check.h"
+ * one broker that creates topics, and against none. Three that do not are in
+ * test_inspect_cluster.c. */
+#include "inspect_case.h"
 
-#include "../support/kafka.h"
+#include "../support/kafka_acl.h"
 #include "../support/kafka_admin.h"
-#include "../support/proc.h"
-#include "report_words.h"
 
-#include "base/err.h"
-#include "kafka/inspect.h"
-#include "kafka/producer.h"
 #include "kafka/scan.h"
 
 #include <librdkafka/rdkafka.h>
-#include <stdio.h>
-#include <unistd.h>
-
-static struct kafka cluster;
-
-/* ---- a report that remembers ----------------------------------------------------------------- */
-
-static struct {
-    size_t count;
-    struct line {
-        enum finding finding;
-        char what[512];
-        char way_out[512]; /* "": none */
-    } line[64];
-    uint64_t took_ms;
-} seen;
-
-static void remember(void *ctx, enum finding finding, const char *what, const char *way_out)
-{
-    (void)ctx;
-    CHECK(seen.count < ARRAY_LEN(seen.line), "more lines than expected: %s", what);
-    CHECK(finding != FINDING_WRONG || (names_its_problem(what) && way_out),
-          "no problem, or no way out: %s", what);
-    struct line *l = &seen.line[seen.count++];
-    l->finding = finding;
-    snprintf(l->what, sizeof(l->what), "%s", what);
-    snprintf(l->way_out, sizeof(l->way_out), "%s", way_out ? way_out : "");
-    print_message("%d %s\n    -> %s\n", (int)finding, l->what, l->way_out);
-}
-
-static void inspect_with(const char *brokers, const struct kafka_pair *properties, size_t count,
-                         const char *topic)
-{
-    const struct report report = {.line = remember};
-    const struct kafka_sink_params p = {
-        .brokers = brokers,
-        .client_id = "test",
-        .properties = properties,
-        .property_count = count,
-        .window_events = 1000,
-        .window_bytes = 1 << 20,
-        .max_event_bytes = 1000000,
-    };
-    uint64_t start = test_now_ms();
-    memset(&seen, 0, sizeof(seen));
-    kafka_inspect(&p, &topic, topic ? 1 : 0, &report);
-    seen.took_ms = test_now_ms() - start;
-    CHECK(seen.took_ms < 12000, "took %lu ms", (unsigned long)seen.took_ms);
-}
-
-static void inspect(const char *topic)
-{
-    inspect_with(kafka_brokers(&cluster), NULL, 0, topic);
-}
-
-/* The line that holds `part`; fails when there is none or its finding is another. */
-static const struct line *line_with(enum finding finding, const char *part)
-{
-    for (size_t i = 0; i < seen.count; i++) {
-        if (strstr(seen.line[i].what, part)) {
-            CHECK(seen.line[i].finding == finding, "finding %d: %s", (int)seen.line[i].finding,
-                  seen.line[i].what);
-            return &seen.line[i];
-        }
-    }
-    fail_msg("no line holds \"%s\"", part);
-    return &seen.line[0];
-}
-
-static size_t count_of(enum finding finding)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < seen.count; i++)
-        n += seen.line[i].finding == finding;
-    return n;
-}
 
 /* ---- one broker that creates topics ---------------------------------------------------------- */
 
@@ -262,27 +182,7 @@ static void diagnose_without_a_topic(void **state)
 static void grant(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t operation,
                   rd_kafka_AclPermissionType_t permission)
 {
-    struct kafka_client c;
-    char text[256];
-    size_t count = 0;
-    kafka_client_open(&c, kafka_brokers(&cluster));
-    rd_kafka_AclBinding_t *acl =
-        rd_kafka_AclBinding_new(type, name, RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:ANONYMOUS",
-                                "*", operation, permission, text, sizeof(text));
-    CHECK(acl != NULL, "%s", text);
-    rd_kafka_queue_t *answers = rd_kafka_queue_new(c.rk);
-    rd_kafka_CreateAcls(c.rk, &acl, 1, NULL, answers);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(answers, 20000);
-    CHECK(ev != NULL && !rd_kafka_event_error(ev), "%s",
-          ev ? rd_kafka_event_error_string(ev) : "no answer");
-    const rd_kafka_acl_result_t **all =
-        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(ev), &count);
-    assert_int_equal(count, 1);
-    assert_null(rd_kafka_acl_result_error(all[0]));
-    rd_kafka_event_destroy(ev);
-    rd_kafka_queue_destroy(answers);
-    rd_kafka_AclBinding_destroy(acl);
-    kafka_client_close(&c);
+    kafka_add_acl(&cluster, "ANONYMOUS", type, name, operation, permission);
 }
 
 static void settings_that_may_not_be_read(void **state)
@@ -404,96 +304,7 @@ static void idempotence_that_is_refused(void **state)
                     "IdempotentWrite");
 }
 
-/* ---- three brokers that create nothing ------------------------------------------------------- */
-
-static void create_single_copy(const char *name)
-{
-    struct kafka_client c;
-    char text[256];
-    kafka_client_open(&c, kafka_brokers(&cluster));
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, 2, 1, text, sizeof(text));
-    rd_kafka_queue_t *answers = rd_kafka_queue_new(c.rk);
-    rd_kafka_CreateTopics(c.rk, &topic, 1, NULL, answers);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(answers, 20000);
-    CHECK(ev != NULL && !rd_kafka_event_error(ev), "topic %s is not created", name);
-    rd_kafka_event_destroy(ev);
-    rd_kafka_queue_destroy(answers);
-    rd_kafka_NewTopic_destroy(topic);
-    kafka_client_close(&c);
-    uint64_t end = test_now_ms() + 10000;
-    while (kafka_partitions(kafka_brokers(&cluster), name) != 2)
-        CHECK(test_now_ms() < end, "topic %s does not appear", name);
-}
-
-static void well_replicated_topic(void **state)
-{
-    (void)state;
-    kafka_create_topic(&cluster, "three", 2, NULL);
-    inspect("three");
-    line_with(FINDING_OK, "3 brokers answering");
-    line_with(FINDING_OK, "topic three: 2 partitions, replication factor 3, min.insync.replicas 2");
-    assert_int_equal(count_of(FINDING_OK), seen.count);
-}
-
-static void missing_topic(void **state)
-{
-    (void)state;
-    inspect("absent");
-    const struct line *l = line_with(FINDING_WRONG, "topic absent does not exist, and the brokers");
-    assert_contains(l->way_out,
-                    "--create --topic absent --partitions 6 --replication-factor 3 --config "
-                    "min.insync.replicas=2");
-}
-
-static void too_few_copies(void **state)
-{
-    (void)state;
-    static const char *const careless[] = {"min.insync.replicas", "1", NULL};
-    static const char *const hopeless[] = {"min.insync.replicas", "4", NULL};
-    kafka_create_topic(&cluster, "careless", 1, careless);
-    kafka_create_topic(&cluster, "hopeless", 1, hopeless);
-    create_single_copy("single");
-    inspect("careless");
-    assert_contains(line_with(FINDING_WARN, "topic careless has min.insync.replicas 1")->way_out,
-                    "--entity-name careless --add-config min.insync.replicas=2");
-    inspect("hopeless");
-    assert_contains(line_with(FINDING_WRONG, "topic hopeless can never be written to")->way_out,
-                    "--add-config min.insync.replicas=2");
-    inspect("single");
-    line_with(FINDING_WARN, "topic single keeps a single copy");
-    /* The brokers' default of 2 is above the one copy. */
-    assert_contains(line_with(FINDING_WRONG, "topic single can never be written to")->way_out,
-                    "--add-config min.insync.replicas=1");
-}
-
-/* It stays on the cluster's list for seconds. */
-static void listed_broker_that_does_not_answer(void **state)
-{
-    (void)state;
-    char first[64];
-    char part[64];
-    snprintf(first, sizeof(first), "127.0.0.1:%d", cluster.node[0].port);
-    snprintf(part, sizeof(part), "does not answer at 127.0.0.1:%d", cluster.node[2].port);
-    kafka_pause(&cluster, 2);
-    inspect_with(first, NULL, 0, "three");
-    kafka_continue(&cluster, 2);
-    assert_contains(line_with(FINDING_WRONG, part)->way_out, "advertised.listeners");
-    line_with(FINDING_NOTE, "2 of 3 brokers answering");
-    line_with(FINDING_NOTE, "kafka.brokers names one broker of 3");
-    kafka_wait_ready(&cluster, 3, 30000);
-}
-
 /* ---- main ------------------------------------------------------------------------------------ */
-
-/* A broker that is quite new may be busy for seconds before it gives producer ids. */
-static void await_producer_ids(void)
-{
-    size_t warnings = 1;
-    for (int i = 0; i < 5 && warnings > 0; i++) {
-        inspect(NULL);
-        warnings = count_of(FINDING_WARN);
-    }
-}
 
 static int start_one(void **state)
 {
@@ -507,24 +318,9 @@ static int start_one(void **state)
     return 0;
 }
 
-static int start_three(void **state)
-{
-    (void)state;
-    kafka_create(&cluster, &(struct kafka_params){.nodes = 3, .heap_mib = 256});
-    await_producer_ids();
-    return 0;
-}
-
-static int end_cluster(void **state)
-{
-    (void)state;
-    kafka_drop(&cluster);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest one[] = {
+    const struct CMUnitTest tests[] = {
         cmocka_unit_test(healthy_topic),
         cmocka_unit_test(no_topics),
         cmocka_unit_test(repeated_topic_is_told_once),
@@ -543,12 +339,5 @@ int main(void)
         cmocka_unit_test(reading_makes_no_topic),
         cmocka_unit_test(idempotence_that_is_refused),
     };
-    const struct CMUnitTest three[] = {
-        cmocka_unit_test(well_replicated_topic),
-        cmocka_unit_test(missing_topic),
-        cmocka_unit_test(too_few_copies),
-        cmocka_unit_test(listed_broker_that_does_not_answer),
-    };
-    int failed = cmocka_run_group_tests(one, start_one, end_cluster);
-    return failed + cmocka_run_group_tests(three, start_three, end_cluster);
+    return cmocka_run_group_tests_name("inspect_kafka", tests, start_one, end_cluster);
 }

@@ -1,33 +1,10 @@
 /* `outboxd migrate` on a real Postgres: again, several at once, down, printed, refused. */
-#include "commands.h"
+#include "migrate_case.h"
 
 #include "outbox/sql_texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static int start_server(void **state)
-{
-    PGconn *conn;
-
-    (void)state;
-    pg_create(&server, NULL);
-    conn = pg_open(&server, NULL);
-    pg_exec(conn, "CREATE ROLE nobody LOGIN; "
-                  "CREATE ROLE maker LOGIN CREATEROLE");
-    PQfinish(conn);
-    return 0;
-}
-
-static int stop_server(void **state)
-{
-    (void)state;
-    PQfinish(db);
-    pg_drop(&server);
-    return 0;
-}
 
 /* ---- migrate ---- */
 
@@ -129,25 +106,11 @@ static void test_without_doorbell_then_with(void **state)
 static void test_two_at_once(void **state)
 {
     struct migrate_params p;
-    pid_t pids[4];
 
     (void)state;
     new_database("atonce", "postgres");
     p = params_for("orders");
-    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-        pids[i] = fork();
-        if (pids[i] == 0) {
-            struct err err;
-
-            _exit(migrate_apply(&p, &err) == 0 ? 0 : 1);
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-        int status = 0;
-
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
-    }
+    apply_at_once(&p);
     assert_int_equal(pg_int(db, "SELECT count(*) FROM outbox.migration"), sql_migration_count);
     assert_int_equal(pg_int(db, "SELECT count(*) FROM outbox.relay"), 1);
 }

@@ -1,33 +1,11 @@
 /* `outboxd migrate --inbox` on a real Postgres: again, several at once, down, printed, refused; and
  * the schema outbox beside it. */
-#include "commands.h"
+#include "migrate_case.h"
 
 #include "outbox/sql_texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static int start_server(void **state)
-{
-    PGconn *conn;
-
-    (void)state;
-    pg_create(&server, NULL);
-    conn = pg_open(&server, NULL);
-    pg_exec(conn, "CREATE ROLE nobody LOGIN; CREATE ROLE maker LOGIN CREATEROLE");
-    PQfinish(conn);
-    return 0;
-}
-
-static int stop_server(void **state)
-{
-    (void)state;
-    PQfinish(db);
-    pg_drop(&server);
-    return 0;
-}
 
 static struct migrate_params inbox_params(void)
 {
@@ -146,24 +124,10 @@ static void test_down_and_up_again(void **state)
 static void test_several_at_once(void **state)
 {
     struct migrate_params p = inbox_params();
-    pid_t pids[4];
 
     (void)state;
     new_database("atonce", "postgres");
-    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-        pids[i] = fork();
-        if (pids[i] == 0) {
-            struct err err;
-
-            _exit(migrate_apply(&p, &err) == 0 ? 0 : 1);
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-        int status = 0;
-
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
-    }
+    apply_at_once(&p);
     assert_int_equal(pg_int(db, "SELECT count(*) FROM inbox.migration"), sql_inbox_migration_count);
 }
 

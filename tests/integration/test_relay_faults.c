@@ -2,12 +2,12 @@
  * oracle. */
 #include "../support/check.h"
 
-#include "../support/kafka.h"
 #include "../support/load.h"
 #include "../support/oracle.h"
 #include "../support/outboxd.h"
 #include "../support/pg.h"
 #include "../support/tmp.h"
+#include "one_kafka.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -15,23 +15,8 @@
 #define TOPIC  "order-events"
 #define WINDOW 500 /* small, so that the bound on duplicates says something */
 
-static struct kafka kafka;
 static struct pg_server pg;
 static struct outboxd relay;
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 static int setup(void **state)
 {

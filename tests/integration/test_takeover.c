@@ -2,13 +2,13 @@
  * takes over; every run ends with the oracle. Who leads is read from the relay's row. */
 #include "../support/check.h"
 
-#include "../support/kafka.h"
 #include "../support/load.h"
 #include "../support/oracle.h"
 #include "../support/outboxd.h"
 #include "../support/pg.h"
 #include "../support/proxy.h"
 #include "../support/tmp.h"
+#include "one_kafka.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -21,25 +21,10 @@
 #define SLACK_MS  1500 /* of a machine that is busy with other things; the figures are printed */
 #define TAKEOVERS 50
 
-static struct kafka kafka;
 static struct pg_server pg;
 static PGconn *owner;
 /* Number i has the instance "test-i". */
 static struct outboxd relays[2];
-
-static int setup_kafka(void **state)
-{
-    (void)state;
-    kafka_create(&kafka, NULL);
-    return 0;
-}
-
-static int teardown_kafka(void **state)
-{
-    (void)state;
-    kafka_drop(&kafka);
-    return 0;
-}
 
 static void configure(int i, int port, const char *instance)
 {

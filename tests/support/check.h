@@ -28,6 +28,16 @@
 #define assert_lacks(text, part)                                                                   \
     CHECK(strstr((text), (part)) == NULL, "\"%s\" holds \"%s\"", (text), (part))
 
+/* How often `part` stands in the text. */
+static inline int occurrences(const char *text, const char *part)
+{
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
+        n++;
+    return n;
+}
+
 /* A call that returns 0, or -1 with a struct err filled. */
 #define assert_ok(call, err) CHECK((call) == 0, "%s", (err)->text)
 

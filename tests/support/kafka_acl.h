@@ -6,6 +6,8 @@
 
 #include "kafka.h"
 
+#include <librdkafka/rdkafka.h>
+
 #define KAFKA_USER     "outboxd"
 #define KAFKA_PASSWORD "Kafka-S3cret"
 
@@ -14,6 +16,10 @@
     "listener.name.secured.plain.sasl.jaas.config="                                                \
     "org.apache.kafka.common.security.plain.PlainLoginModule required user_%s=\"%s\";\n"
 
+/* One entry, in any cluster that has an authorizer; `type` and `name` say of what. */
+void kafka_add_acl(const struct kafka *k, const char *user, rd_kafka_ResourceType_t type,
+                   const char *name, rd_kafka_AclOperation_t operation,
+                   rd_kafka_AclPermissionType_t permission);
 /* KAFKA_USER may see the topic and write to it, or only see it, or neither any more. */
 void kafka_allow_topic(const struct kafka *k, const char *topic);
 void kafka_show_topic(const struct kafka *k, const char *topic);

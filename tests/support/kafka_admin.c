@@ -140,27 +140,46 @@ void kafka_wait_preferred(const struct kafka *k, const char *topic, int timeout_
 
 /* ---- topic work ---- */
 
-/* Takes the one answer of an admin request off the queue and fails the test if it is a failure. */
-static void await_answer(rd_kafka_queue_t *queue, const char *what)
+/* The first of an answer's topics or ACLs that failed, as text; NULL: none has. */
+static const char *failed_result(rd_kafka_event_t *ev)
 {
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(queue, ADMIN_TIMEOUT_MS);
-    const rd_kafka_topic_result_t **results = NULL;
-    size_t n = 0;
+    const rd_kafka_topic_result_t **topics = NULL;
+    const rd_kafka_acl_result_t **acls = NULL;
+    size_t topic_count = 0;
+    size_t acl_count = 0;
+
+    if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATETOPICS_RESULT)
+        topics = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev),
+                                                     &topic_count);
+    else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DELETETOPICS_RESULT)
+        topics = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(ev),
+                                                     &topic_count);
+    else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT)
+        topics = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev),
+                                                         &topic_count);
+    else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATEACLS_RESULT)
+        acls = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(ev), &acl_count);
+    for (size_t i = 0; i < topic_count; i++)
+        if (rd_kafka_topic_result_error(topics[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return rd_kafka_topic_result_error_string(topics[i]);
+    if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATEACLS_RESULT && acl_count == 0)
+        return "nothing came of it";
+    for (size_t i = 0; i < acl_count; i++)
+        if (rd_kafka_acl_result_error(acls[i]) != NULL)
+            return rd_kafka_error_string(rd_kafka_acl_result_error(acls[i]));
+    return NULL;
+}
+
+void kafka_client_await(rd_kafka_queue_t *answers, const char *what)
+{
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(answers, ADMIN_TIMEOUT_MS);
 
     if (ev == NULL)
         support_fail("%s: no answer", what);
     if (rd_kafka_event_error(ev) != RD_KAFKA_RESP_ERR_NO_ERROR)
         support_fail("%s: %s", what, rd_kafka_event_error_string(ev));
-    if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATETOPICS_RESULT)
-        results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n);
-    else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DELETETOPICS_RESULT)
-        results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(ev), &n);
-    else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT)
-        results =
-            rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &n);
-    for (size_t i = 0; i < n; i++)
-        if (rd_kafka_topic_result_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
-            support_fail("%s: %s", what, rd_kafka_topic_result_error_string(results[i]));
+    if (failed_result(ev) != NULL)
+        support_fail("%s: %s", what, failed_result(ev));
     rd_kafka_event_destroy(ev);
 }
 
@@ -181,7 +200,7 @@ void kafka_create_topic(const struct kafka *k, const char *name, int partitions,
         if (rd_kafka_NewTopic_set_config(topic, config[0], config[1]) != RD_KAFKA_RESP_ERR_NO_ERROR)
             support_fail("topic %s: cannot set %s", name, config[0]);
     rd_kafka_CreateTopics(c.rk, &topic, 1, NULL, queue);
-    await_answer(queue, "create topic");
+    kafka_client_await(queue, "create topic");
     wait_for_topic(&c, name, partitions);
     rd_kafka_NewTopic_destroy(topic);
     rd_kafka_queue_destroy(queue);
@@ -197,7 +216,7 @@ void kafka_delete_topic(const struct kafka *k, const char *name)
     kafka_client_open(&c, k->brokers);
     queue = rd_kafka_queue_new(c.rk);
     rd_kafka_DeleteTopics(c.rk, &topic, 1, NULL, queue);
-    await_answer(queue, "delete topic");
+    kafka_client_await(queue, "delete topic");
     wait_for_topic(&c, name, 0);
     rd_kafka_DeleteTopic_destroy(topic);
     rd_kafka_queue_destroy(queue);
@@ -217,14 +236,12 @@ void kafka_grow_topic(const struct kafka *k, const char *name, int partitions)
     if (more == NULL)
         support_fail("topic %s: %s", name, text);
     rd_kafka_CreatePartitions(c.rk, &more, 1, NULL, queue);
-    await_answer(queue, "grow topic");
+    kafka_client_await(queue, "grow topic");
     wait_for_topic(&c, name, partitions);
     rd_kafka_NewPartitions_destroy(more);
     rd_kafka_queue_destroy(queue);
     kafka_client_close(&c);
 }
-
-/* ---- questions ---- */
 
 void kafka_set_topic_config(const struct kafka *k, const char *name, const char *key,
                             const char *value)
@@ -238,11 +255,13 @@ void kafka_set_topic_config(const struct kafka *k, const char *name, const char 
     if (rd_kafka_ConfigResource_set_config(topic, key, value) != RD_KAFKA_RESP_ERR_NO_ERROR)
         support_fail("topic %s: setting %s", name, key);
     rd_kafka_AlterConfigs(c.rk, &topic, 1, NULL, queue);
-    await_answer(queue, "set topic config");
+    kafka_client_await(queue, "set topic config");
     rd_kafka_ConfigResource_destroy(topic);
     rd_kafka_queue_destroy(queue);
     kafka_client_close(&c);
 }
+
+/* ---- questions ---- */
 
 int kafka_partitions(const char *brokers, const char *topic)
 {

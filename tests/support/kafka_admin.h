@@ -17,4 +17,8 @@ int kafka_client_broker_count(
 bool kafka_client_sees_broker(const struct kafka_client *c,
                               int port); /* one of them listens on this port */
 
+/* Takes the one answer of an admin request off the queue; fails the test when none comes or
+ * something in it has failed. */
+void kafka_client_await(rd_kafka_queue_t *answers, const char *what);
+
 #endif

@@ -1,5 +1,6 @@
 #include "keeper.h"
 
+#include "check.h"
 #include "log_catch.h"
 #include "outbox/session.h"
 #include "outbox/timer.h"
@@ -91,7 +92,7 @@ void keeper_wait_for_log(struct keeper *k, const char *part)
 unsigned statements_seen(const struct pg_server *pg, const char *part)
 {
     char *text = file_read(pg->log);
-    unsigned n = occurrences(text, part);
+    unsigned n = (unsigned)occurrences(text, part);
 
     free(text);
     return n;

@@ -50,12 +50,3 @@ int log_give_back(void **state)
         print_error("%s", log_caught());
     return 0;
 }
-
-unsigned occurrences(const char *text, const char *part)
-{
-    unsigned n = 0;
-
-    for (const char *p = text; (p = strstr(p, part)) != NULL; p++)
-        n++;
-    return n;
-}

@@ -11,7 +11,4 @@ bool log_has_caught(const char *part); /* so far; may be asked meanwhile */
 /* For a test's teardown: a failed one must not keep stderr, nor what it has said there. */
 int log_give_back(void **state);
 
-/* How often `part` stands in the text. */
-unsigned occurrences(const char *text, const char *part);
-
 #endif

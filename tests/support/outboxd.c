@@ -1,9 +1,11 @@
 #include "outboxd.h"
 
+#include "check.h"
 #include "tmp.h"
 
 #include <jansson.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,10 +115,8 @@ int outboxd_command(const struct outboxd *o, const char *command, const char *co
 int outboxd_log_count(const struct outboxd *o, const char *text)
 {
     char *log = file_read(o->log);
-    int n = 0;
+    int n = occurrences(log, text);
 
-    for (const char *p = log; (p = strstr(p, text)) != NULL; p += strlen(text))
-        n++;
     free(log);
     return n;
 }
@@ -126,19 +126,28 @@ bool outboxd_log_has(const struct outboxd *o, const char *text)
     return outboxd_log_count(o, text) > 0;
 }
 
+void outboxd_fail(const struct outboxd *o, const char *fmt, ...)
+{
+    char *log = file_read(o->log);
+    size_t len = strlen(log);
+    char text[1024];
+    va_list ap;
+
+    (void)fprintf(stderr, "the log ends so:\n%s\n", len > 4000 ? log + len - 4000 : log);
+    free(log);
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    support_fail("%s", text);
+}
+
 void outboxd_wait_log(const struct outboxd *o, const char *text, int timeout_ms)
 {
     uint64_t end = test_now_ms() + (uint64_t)timeout_ms;
 
     while (!outboxd_log_has(o, text)) {
-        if (test_now_ms() >= end) {
-            char *log = file_read(o->log);
-            size_t len = strlen(log);
-
-            (void)fprintf(stderr, "the log ends so:\n%s\n", len > 4000 ? log + len - 4000 : log);
-            free(log);
-            support_fail("not within %d ms in the log: %s", timeout_ms, text);
-        }
+        if (test_now_ms() >= end)
+            outboxd_fail(o, "not within %d ms in the log: %s", timeout_ms, text);
         test_sleep_ms(5);
     }
 }
@@ -183,14 +192,8 @@ void outboxd_wait_drained(const struct outboxd *o, int timeout_ms)
     int64_t left;
 
     while ((left = unsent(o)) != 0) {
-        if (test_now_ms() >= end) {
-            char *log = file_read(o->log);
-            size_t len = strlen(log);
-
-            (void)fprintf(stderr, "the log ends so:\n%s\n", len > 4000 ? log + len - 4000 : log);
-            free(log);
-            support_fail("%lld events unsent after %d ms", (long long)left, timeout_ms);
-        }
+        if (test_now_ms() >= end)
+            outboxd_fail(o, "%lld events unsent after %d ms", (long long)left, timeout_ms);
         test_sleep_ms(50);
     }
 }

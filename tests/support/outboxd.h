@@ -43,7 +43,11 @@ void outboxd_kill9(struct outboxd *o);
 int outboxd_command(const struct outboxd *o, const char *command, const char *const *more,
                     char *out);
 
-/* How often `text` stands in the log since the last outboxd_log_mark (or the beginning). */
+/* support_fail, after the end of the log on stderr. */
+void outboxd_fail(const struct outboxd *o, const char *fmt, ...) __attribute__((noreturn))
+PRINTF_LIKE(2, 3);
+
+/* How often `text` stands in the log since the last outboxd_log_truncate (or the beginning). */
 int outboxd_log_count(const struct outboxd *o, const char *text);
 bool outboxd_log_has(const struct outboxd *o, const char *text);
 void outboxd_wait_log(const struct outboxd *o, const char *text,

@@ -1,5 +1,6 @@
 #include "state_looks.h"
 
+#include "check.h"
 #include "http.h"
 
 #include <math.h>
@@ -14,8 +15,6 @@ void state_fail(const struct state *s, const char *fmt, ...)
     static const char *const paths[] = {"/readyz", "/status", "/metrics"};
     char out[OUTBOXD_OUT];
     char what[1024];
-    char *log = file_read(s->relay.log);
-    size_t len = strlen(log);
     va_list args;
 
     va_start(args, fmt);
@@ -28,9 +27,8 @@ void state_fail(const struct state *s, const char *fmt, ...)
         http_answer_release(&a);
     }
     (void)fprintf(stderr, "--- status %d\n", outboxd_command(&s->relay, "status", NULL, out));
-    (void)fprintf(stderr, "%s--- log\n%s\n", out, len > 4000 ? log + len - 4000 : log);
-    free(log);
-    support_fail("%s", what);
+    (void)fprintf(stderr, "%s---\n", out);
+    outboxd_fail(&s->relay, "%s", what);
 }
 
 /* ---- /metrics ---- */
@@ -61,11 +59,7 @@ double state_metric(const struct state *s, const char *name)
 /* How many problems the metrics name as present. */
 static int troubles_in(const char *metrics)
 {
-    int n = 0;
-
-    for (const char *p = metrics; (p = strstr(p, "\noutboxd_trouble{")) != NULL; p++)
-        n++;
-    return n;
+    return occurrences(metrics, "\noutboxd_trouble{");
 }
 
 void look_at_metrics(const struct state *s, enum problem p)
@@ -214,9 +208,7 @@ void ask_status(const struct state *s, struct told *t)
 /* The first word of a problem that the JSON names; "": none. */
 static const char *named(const json_t *doc)
 {
-    const char *word = text_of(json_object_get(doc, "problem"), "word");
-
-    return word;
+    return text_of(json_object_get(doc, "problem"), "word");
 }
 
 /* The database is a moment behind the relay that writes to it. */

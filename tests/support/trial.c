@@ -82,7 +82,7 @@ void trial_healed(struct trial *t, const char *fault)
 
     while (!is_settled(conn, id)) {
         if (test_now_ms() - begin > TRIAL_RESUME_MS)
-            outboxd_wait_log(&t->relay, "publishing resumed after this", 0); /* shows the log */
+            outboxd_fail(&t->relay, "%s: nothing published after %d ms", fault, TRIAL_RESUME_MS);
         test_sleep_ms(5);
     }
     took = (int64_t)(test_now_ms() - begin);

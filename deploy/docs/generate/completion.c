@@ -32,12 +32,18 @@ static void put_words(struct str *out, const char *value)
     }
 }
 
-/* Quoted for a shell: a quote within ends the string, stands escaped, and begins it again. */
+/* Between the quotes of a shell: a quote within ends the string, stands escaped, and begins it
+ * again. */
+static void put_within_quotes(struct str *out, const char *text)
+{
+    for (; *text != '\0'; text++)
+        str_puts(out, *text == '\'' ? "'\\''" : (char[]){*text, '\0'});
+}
+
 static void put_quoted(struct str *out, const char *text)
 {
     str_put_char(out, '\'');
-    for (; *text != '\0'; text++)
-        str_puts(out, *text == '\'' ? "'\\''" : (char[]){*text, '\0'});
+    put_within_quotes(out, text);
     str_put_char(out, '\'');
 }
 
@@ -152,8 +158,7 @@ static void zsh_described(struct str *out, const char *text)
             str_put_char(&safe, '\\');
         str_put_char(&safe, *text);
     }
-    for (const char *c = str_text(&safe); *c != '\0'; c++)
-        str_puts(out, *c == '\'' ? "'\\''" : (char[]){*c, '\0'});
+    put_within_quotes(out, str_text(&safe));
     str_release(&safe);
 }
 

@@ -160,9 +160,6 @@ static void put_setting(struct str *out, const struct setting *t)
 
 static int put_5(struct str *out, struct sections *texts, struct err *err)
 {
-    const char *section = "";
-    size_t section_len = 0;
-
     put_head(out, "OUTBOXD.YAML", "5");
     str_puts(out, "outboxd.yaml \\- configuration of outboxd\n");
     if (put_section(out, texts, "DESCRIPTION", "yaml description", err) != 0)
@@ -172,10 +169,8 @@ static int put_5(struct str *out, struct sections *texts, struct err *err)
         const struct setting *t = &settings_table[i];
         size_t len = setting_section_len(t);
 
-        if (i == 0 || len != section_len || strncmp(t->path, section, len) != 0)
+        if (setting_begins_section(t))
             str_printf(out, ".SS %.*s\n", len == 0 ? (int)strlen(t->path) : (int)len, t->path);
-        section = t->path;
-        section_len = len;
         put_setting(out, t);
     }
     if (put_section(out, texts, "EXAMPLES", "yaml example", err) != 0)
@@ -187,7 +182,7 @@ static int put_5(struct str *out, struct sections *texts, struct err *err)
 /* ---- both --------------------------------------------------------------------------------------
  */
 
-/* The two manuals share a file of texts; `words_of` tells whose a text is. */
+/* The two manuals share a file of texts; `yaml` tells whose is written. */
 static int put_manual(struct str *out, int (*put)(struct str *, struct sections *, struct err *),
                       bool yaml, struct err *err)
 {

@@ -111,9 +111,6 @@ static void put_setting(struct str *out, const struct setting *t)
 
 int put_settings_md(struct str *out, struct err *err)
 {
-    const char *section = "";
-    size_t section_len = 0;
-
     (void)err;
     str_puts(out,
              "# Settings\n\n"
@@ -128,10 +125,8 @@ int put_settings_md(struct str *out, struct err *err)
         const struct setting *t = &settings_table[i];
         size_t len = setting_section_len(t);
 
-        if (i == 0 || len != section_len || strncmp(t->path, section, len) != 0)
+        if (setting_begins_section(t))
             str_printf(out, "\n## %.*s\n", len == 0 ? (int)strlen(t->path) : (int)len, t->path);
-        section = t->path;
-        section_len = len;
         put_setting(out, t);
     }
     return 0;

@@ -64,11 +64,7 @@ static const char *take_lines(void)
 
 static int count(const char *part)
 {
-    int n = 0;
-
-    for (const char *at = lines; (at = strstr(at, part)) != NULL; at += strlen(part))
-        n++;
-    return n;
+    return occurrences(lines, part);
 }
 
 static void note(enum relay_note which, const struct trouble *t)

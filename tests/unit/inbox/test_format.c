@@ -2,7 +2,6 @@
 #include "../../support/check.h"
 
 #include "inbox/format.h"
-#include "inbox/when.h"
 
 static struct format_reader reader;
 static rd_kafka_headers_t *headers;

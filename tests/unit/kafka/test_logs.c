@@ -39,11 +39,7 @@ static void end(void)
 
 static int count(const char *part)
 {
-    int n = 0;
-
-    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
-        n++;
-    return n;
+    return occurrences(text, part);
 }
 
 static void say(struct kafka_logs *logs, int i)

@@ -164,7 +164,7 @@ static void event_ids_are_read_back(void **state)
     uint8_t back[16];
 
     (void)state;
-    event_id_text(&e, text);
+    event_id_text(e.event_id, text);
     assert_true(event_id_parse(slice_of(text), back));
     assert_memory_equal(back, e.event_id, 16);
     assert_true(event_id_parse(slice_of("01A20665-E0F5-7C9C-ADC0-D8D63534D5FF"), back));

@@ -93,7 +93,7 @@ static void test_all_columns(void **state)
     copy_stream_init(&stream);
     assert_int_equal(next(&stream, &s, &used, &e, &err), 1);
     assert_int_equal(e.id, 7);
-    event_id_text(&e, id);
+    event_id_text(e.event_id, id);
     assert_string_equal(id, "01234567-89ab-cdef-fedc-ba9876543210");
     assert_true(slice_is(e.aggregate_type, "order"));
     assert_non_null(e.aggregate_id.ptr); /* empty is not NULL */

@@ -1,14 +1,10 @@
 /* relay/rate: steady within its limit, no burst above a second's worth, at any limit. */
+#include "../../support/check.h"
+
 #include "relay/rate.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 /* Takes all that may go whenever something may, until `until_ms`; looks when rate_due says so. */
 static uint64_t drain(struct rate *r, uint64_t *now_ms, uint64_t until_ms)

@@ -1,13 +1,19 @@
 /* How the core stops: what it waits for, stores and releases, and in which order. */
 #include "script.h"
 
-static void stop_waits_stores_and_releases(void **state)
+/* Row 2 is with the brokers, and nothing more to read. */
+static void send_one(void)
 {
-    (void)state;
     open_topic();
     batch("12:12:", true);
     (void)row(2);
     relay_on_fetched(script.relay, 1, false);
+}
+
+static void stop_waits_stores_and_releases(void **state)
+{
+    (void)state;
+    send_one();
     forget_said();
     relay_stop(script.relay);
     expect("");
@@ -27,10 +33,7 @@ static void stop_waits_stores_and_releases(void **state)
 static void stop_does_not_wait_for_ever(void **state)
 {
     (void)state;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
+    send_one();
     forget_said();
     relay_stop(script.relay);
     pass_ms(1999);
@@ -47,10 +50,7 @@ static void stop_after_the_epoch_was_raised(void **state)
 {
     (void)state;
     script.lease_by_hand = true;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
+    send_one();
     pass_ms(3333); /* a renewal is out */
     forget_said();
     relay_stop(script.relay);
@@ -143,10 +143,7 @@ static void stop_after_a_broken_session_releases(void **state)
 static void a_session_that_breaks_while_stopping_is_opened_once(void **state)
 {
     (void)state;
-    open_topic();
-    batch("12:12:", true);
-    (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
+    send_one();
     relay_stop(script.relay);
     forget_said();
     relay_on_lost(script.relay, &broken);

@@ -2,15 +2,11 @@
 #ifndef OUTBOXD_TESTS_PARSING_H
 #define OUTBOXD_TESTS_PARSING_H
 
+#include "../../support/check.h"
+
 #include "settings/settings.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define BROKERS "kafka: {brokers: \"b:9092\"}\n"
 

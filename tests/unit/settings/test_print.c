@@ -1,28 +1,15 @@
 /* Printing: what is in force as a file that loads to the same, the example file, secrets hidden,
  * and what a reload takes over. */
+#include "parsing.h"
+
 #include "settings/check.h"
 #include "settings/table.h"
 #include "settings/text.h"
 #include "settings/value.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #define EXAMPLE_FILE "config/outboxd.yaml"
-
-static void load(struct settings *s, const char *yaml)
-{
-    struct err err = {0};
-
-    if (settings_parse(s, slice_of(yaml), "t.yaml", NULL, &err) != 0)
-        fail_msg("%s\n%s", err.text, yaml);
-}
 
 /* The caller frees. */
 static char *print(const struct settings *s)

@@ -1,12 +1,13 @@
+/* Times as programs write them: RFC 3339 and no less. */
 #include "../../support/check.h"
 
-#include "inbox/when.h"
+#include "message/message.h"
 
 static int64_t read_or_fail(const char *text)
 {
     int64_t us = 0;
 
-    CHECK(when_read(slice_of(text), &us), "%s", text);
+    CHECK(message_parse_rfc3339(slice_of(text), &us), "%s", text);
     return us;
 }
 
@@ -54,10 +55,10 @@ static void malformed(void **state)
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         int64_t us = 42;
 
-        CHECK(!when_read(slice_of(texts[i]), &us), "%s", texts[i]);
+        CHECK(!message_parse_rfc3339(slice_of(texts[i]), &us), "%s", texts[i]);
         assert_int_equal(us, 42);
     }
-    assert_false(when_read((struct slice){0}, &(int64_t){0}));
+    assert_false(message_parse_rfc3339((struct slice){0}, &(int64_t){0}));
 }
 
 int main(void)
