@@ -15,7 +15,7 @@
 #define STATEMENT_MS  30000 /* of ours; longest for a claim that another transaction holds */
 #define CANCEL_MS     5000  /* then the connection is given up */
 #define STOP_MS       3000  /* what a statement may still take once we are to stop */
-#define OLDEST_SCHEMA 1002
+#define OLDEST_SCHEMA 1003
 #define SETTINGS                                                                                   \
     "SET default_transaction_read_only = on; SET tcp_keepalives_idle = 10; "                       \
     "SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"

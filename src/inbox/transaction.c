@@ -6,7 +6,6 @@
  * without them. */
 #include "inbox/session_internal.h"
 
-#include "inbox/when.h"
 #include "message/message.h"
 
 #include <stdio.h>
@@ -37,62 +36,100 @@ void session_rollback(struct session *s)
 
 /* ---- the claims ------------------------------------------------------------------------------ */
 
-static void put_time(struct str *out, const struct inbox_event *event)
+#define AND_XID ", pg_catalog.pg_current_xact_id_if_assigned()"
+
+/* What a transaction claims. */
+struct claims {
+    char *consumer; /* quoted for SQL; PQfreemem */
+    struct inbox_event *const *events;
+    size_t count;
+    bool accept_old;
+};
+
+/* The time as Postgres reads it, or NULL. */
+static void put_time(struct str *out, int64_t us)
 {
     char time[MESSAGE_TIME_SIZE];
 
-    if (event->written_us == WHEN_UNKNOWN)
+    if (us == WHEN_UNKNOWN)
         str_puts(out, "NULL");
     else
-        str_put(out, time, message_format_time(event->written_us, time));
+        str_put(out, time, message_format_time(us, time));
 }
 
-static void put_set(struct str *sql, const char *consumer, struct inbox_event *const *events,
-                    size_t count, bool accept_old)
+static void put_timestamp(struct str *sql, int64_t us)
 {
-    str_printf(sql, "SELECT inbox.claim_all(%s, '{", consumer);
-    for (size_t i = 0; i < count; i++)
-        str_printf(sql, i == 0 ? "%s" : ",%s", events[i]->id);
-    str_puts(sql, "}'::pg_catalog.uuid[], '{");
-    for (size_t i = 0; i < count; i++) {
-        str_puts(sql, i == 0 ? "" : ",");
-        put_time(sql, events[i]);
+    str_puts(sql, us == WHEN_UNKNOWN ? "" : "'");
+    put_time(sql, us);
+    str_puts(sql, us == WHEN_UNKNOWN ? "::pg_catalog.timestamptz" : "'::pg_catalog.timestamptz");
+}
+
+static void put_ids(struct str *sql, const struct claims *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        str_printf(sql, i == 0 ? "'{%s" : ",%s", c->events[i]->id);
+    str_puts(sql, "}'::pg_catalog.uuid[], ");
+}
+
+/* All of them, or none: most batches are new and of the present. */
+static void put_new(struct str *sql, const struct claims *c)
+{
+    int64_t oldest = c->events[0]->written_us;
+    int64_t newest = oldest;
+
+    for (size_t i = 1; i < c->count; i++) {
+        const int64_t us = c->events[i]->written_us;
+
+        if (us == WHEN_UNKNOWN)
+            continue;
+        if (oldest == WHEN_UNKNOWN || us < oldest)
+            oldest = us;
+        if (newest == WHEN_UNKNOWN || us > newest)
+            newest = us;
     }
-    str_printf(sql,
-               "}'::pg_catalog.timestamptz[], %s), pg_catalog.pg_current_xact_id_if_assigned()",
-               accept_old ? "true" : "false");
+    str_printf(sql, "SELECT inbox.claim_new(%s, ", c->consumer);
+    put_ids(sql, c);
+    put_timestamp(sql, oldest);
+    str_puts(sql, ", ");
+    put_timestamp(sql, newest);
+    str_puts(sql, c->accept_old ? ", true)" AND_XID : ", false)" AND_XID);
+}
+
+/* Each of them, with an answer of its own. */
+static void put_set(struct str *sql, const struct claims *c)
+{
+    str_printf(sql, "SELECT inbox.claim_all(%s, ", c->consumer);
+    put_ids(sql, c);
+    for (size_t i = 0; i < c->count; i++) {
+        str_puts(sql, i == 0 ? "'{" : ",");
+        put_time(sql, c->events[i]->written_us);
+    }
+    str_puts(sql, c->accept_old ? "}'::pg_catalog.timestamptz[], true)" AND_XID
+                                : "}'::pg_catalog.timestamptz[], false)" AND_XID);
 }
 
 /* A single claim costs a fifth of a set of one. */
-static void put_single(struct str *sql, const char *consumer, const struct inbox_event *event,
-                       bool accept_old)
+static void put_single(struct str *sql, const struct claims *c)
 {
-    str_printf(sql, "SELECT inbox.claim(%s, '%s'::pg_catalog.uuid, ", consumer, event->id);
-    if (event->written_us == WHEN_UNKNOWN) {
-        str_puts(sql, "NULL");
-    } else {
-        str_puts(sql, "'");
-        put_time(sql, event);
-        str_puts(sql, "'::pg_catalog.timestamptz");
-    }
-    str_printf(sql, ", %s), pg_catalog.pg_current_xact_id_if_assigned()",
-               accept_old ? "true" : "false");
+    str_printf(sql, "SELECT inbox.claim(%s, '%s'::pg_catalog.uuid, ", c->consumer,
+               c->events[0]->id);
+    put_timestamp(sql, c->events[0]->written_us);
+    str_puts(sql, c->accept_old ? ", true)" AND_XID : ", false)" AND_XID);
 }
 
 /* Failures are recorded of the event that its partition waits for: one of this member, or the first
  * that a member meets after an assignment. */
-static void put_clear(struct str *sql, const char *consumer, struct inbox_event *const *events,
-                      size_t count)
+static void put_clear(struct str *sql, const struct claims *c)
 {
     bool some = false;
 
-    for (size_t i = 0; i < count; i++) {
-        if (!events[i]->may_be_recorded)
+    for (size_t i = 0; i < c->count; i++) {
+        if (!c->events[i]->may_be_recorded)
             continue;
         if (!some)
-            str_printf(sql, ", inbox.clear_failure(%s, '{%s", consumer, events[i]->id);
+            str_printf(sql, ", inbox.clear_failure(%s, '{%s", c->consumer, c->events[i]->id);
         else
-            str_printf(sql, ",%s", events[i]->id);
+            str_printf(sql, ",%s", c->events[i]->id);
         some = true;
     }
     if (some)
@@ -113,54 +150,69 @@ static bool read_answers(const char *text, size_t count, char *answer)
     return strcmp(text, "}") == 0;
 }
 
-static bool take_answers(const PGresult *result, size_t count, char *answer)
+/* One answer for all: of the only event, or of claim_new. Else one for each. */
+static bool take_answers(const char *text, size_t count, char *answer)
 {
-    const char *text = PQgetvalue(result, 0, 0);
-
-    if (count != 1 || text[0] == '{')
+    if (text[0] == '{')
         return read_answers(text, count, answer);
-    answer[0] = text[0];
+    memset(answer, text[0], count);
     return text[0] == 't' || text[0] == 'f';
+}
+
+/* Sends what `put` writes, behind `before`. `answer` is filled when that is DB_OK. */
+static enum db claim(struct session *s, const struct claims *c, const char *before,
+                     void (*put)(struct str *, const struct claims *), char *answer,
+                     struct inbox_error *e)
+{
+    struct str sql = {0};
+    PGresult *result;
+    enum db db;
+
+    str_puts(&sql, before);
+    put(&sql, c);
+    put_clear(&sql, c);
+    result = session_exec(s, str_text(&sql), 0, NULL);
+    db = session_judge(s, result, PGRES_TUPLES_OK, e);
+    if (db == DB_OK && !take_answers(PQgetvalue(result, 0, 0), c->count, answer)) {
+        fault_set(e, INBOX_E_SCHEMA, "the claim answers in a form that is not known");
+        db = DB_FATAL;
+    } else if (db == DB_OK) {
+        (void)snprintf(s->xid, sizeof s->xid, "%s", PQgetvalue(result, 0, 1));
+    }
+    PQclear(result);
+    str_release(&sql);
+    return db;
 }
 
 enum db session_begin(struct session *s, struct inbox_event *const *events, size_t count,
                       bool accept_old, char *answer, struct inbox_error *e)
 {
-    struct str sql = {0};
-    char *consumer = PQescapeLiteral(s->conn, s->consumer, strlen(s->consumer));
-    PGresult *result;
+    struct claims c = {.consumer = PQescapeLiteral(s->conn, s->consumer, strlen(s->consumer)),
+                       .events = events,
+                       .count = count,
+                       .accept_old = accept_old};
     enum db db;
 
     s->sqlstate[0] = '\0';
     s->xid[0] = '\0';
-    if (consumer == NULL) { /* its name is no UTF-8 */
+    if (c.consumer == NULL) { /* its name is no UTF-8 */
         fault_set(e, INBOX_E_ARGUMENT, "consumer: %s", PQerrorMessage(s->conn));
         return DB_FATAL;
     }
-    str_puts(&sql, BEGIN);
-    if (count == 1)
-        put_single(&sql, consumer, events[0], accept_old);
-    else
-        put_set(&sql, consumer, events, count, accept_old);
-    put_clear(&sql, consumer, events, count);
-    result = session_exec(s, str_text(&sql), 0, NULL);
-    db = session_judge(s, result, PGRES_TUPLES_OK, e);
-    if (db == DB_OK && !take_answers(result, count, answer)) {
-        fault_set(e, INBOX_E_SCHEMA, "the claim answers in a form that is not known");
-        db = DB_FATAL;
-    } else if (db == DB_OK) {
-        (void)snprintf(s->xid, sizeof s->xid, "%s", PQgetvalue(result, 0, 1));
-    } else if (db == DB_REFUSED && strcmp(s->sqlstate, "IB003") == 0) {
+    db = claim(s, &c, BEGIN, count == 1 ? put_single : put_new, answer, e);
+    if (db == DB_OK && count > 1 && answer[0] == 'f')
+        db = claim(s, &c, "", put_set, answer, e);
+    PQfreemem(c.consumer);
+    if (db != DB_REFUSED)
+        return db;
+    if (strcmp(s->sqlstate, "IB003") == 0) { /* of a single claim */
         answer[0] = 'n';
-        db = DB_OK;
-    } else if (db == DB_REFUSED && PQtransactionStatus(s->conn) == PQTRANS_IDLE) {
-        session_close(s); /* not even BEGIN: a standby does not write */
-        db = DB_OUTAGE;
+        return DB_OK;
     }
-    PQclear(result);
-    PQfreemem(consumer);
-    str_release(&sql);
-    return db == DB_REFUSED ? DB_FATAL : db;
+    if (PQtransactionStatus(s->conn) != PQTRANS_IDLE)
+        return DB_FATAL;
+    session_close(s); /* not even BEGIN: a standby does not write */
+    return DB_OUTAGE;
 }
 
 /* ---- the handler ----------------------------------------------------------------------------- */

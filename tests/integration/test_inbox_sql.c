@@ -119,6 +119,10 @@ static void test_commits_are_durable(void **state)
     pg_exec(a, "SELECT inbox.claim_all('durable', ARRAY['%s']::uuid[])", id_of(2).text);
     assert_string_equal(pg_scalar(a, "SHOW synchronous_commit"), "on");
     pg_exec(a, "COMMIT");
+    pg_exec(a, "BEGIN");
+    pg_exec(a, "SELECT inbox.claim_new('durable', ARRAY['%s']::uuid[])", id_of(4).text);
+    assert_string_equal(pg_scalar(a, "SHOW synchronous_commit"), "on");
+    pg_exec(a, "COMMIT");
     pg_exec(a, "SET synchronous_commit = local");
     pg_exec(a, "BEGIN");
     assert_true(claim(a, "durable", 3));
@@ -142,6 +146,7 @@ static void test_bad_input(void **state)
         {"claim(repeat('x', 201), gen_random_uuid())", "IB001", "201 bytes"},
         {"claim(repeat('\xc3\xa4', 101), gen_random_uuid())", "IB001", "202 bytes"},
         {"claim('c', 'no uuid')", "22P02", "invalid input syntax for type uuid"},
+        {"claim_new('', ARRAY[gen_random_uuid()])", "IB001", "name of the consumer is missing"},
         {"claim_all('c', NULL)", "IB002", "array of event ids is null"},
         {"claim_all('c', ARRAY[gen_random_uuid(), NULL])", "IB002", "event id number 2 of 2"},
         {"claim_all('c', '[5:6]={NULL,NULL}')", "IB002", "event id number 1 of 2"},
@@ -273,6 +278,82 @@ static void test_large_sets(void **state)
     PQfinish(a);
 }
 
+/* ---- all new, or nothing ---- */
+
+/* "t" or "f" for events by number, "{1,2}", with these times as SQL has them. */
+static const char *claim_new(PGconn *conn, const char *numbers, const char *oldest,
+                             const char *newest)
+{
+    return pg_scalar(conn,
+                     "SELECT inbox.claim_new('news', ARRAY(SELECT test_id(n) FROM "
+                     "unnest('%s'::int[]) WITH ORDINALITY u (n, i) ORDER BY i), %s, %s)",
+                     numbers, oldest, newest);
+}
+
+static int64_t news(void)
+{
+    return pg_int(owner, "SELECT count(*) FROM inbox.claimed WHERE consumer = 'news'");
+}
+
+static void test_claim_new(void **state)
+{
+    PGconn *a = pg_open(&server, "consumer");
+
+    (void)state;
+    assert_string_equal(claim_new(a, "{3,1,2}", "NULL", "NULL"), "t");
+    assert_string_equal(claim_new(a, "{4,5}", "now() - interval '9 min'", "now()"), "t");
+    assert_string_equal(claim_new(a, "{6}", "now() - interval '29 days'", "now()"), "t");
+    assert_string_equal(claim_new(a, "{}", "NULL", "NULL"), "t");
+    assert_int_equal(news(), 6);
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.claimed WHERE consumer = 'news' AND "
+                                   "claimed_at NOT BETWEEN now() - interval '1 min' AND now()"),
+                     0);
+    /* each of these needs a look at every event */
+    assert_string_equal(claim_new(a, "{7,3}", "NULL", "NULL"), "f");
+    assert_string_equal(claim_new(a, "{7,8,7}", "NULL", "NULL"), "f");
+    assert_string_equal(claim_new(a, "{7,null}", "NULL", "NULL"), "f");
+    assert_string_equal(claim_new(a, "{7}", "now()", "now() + interval '1 min'"), "f");
+    assert_string_equal(claim_new(a, "{7}", "now() - interval '31 days'", "now()"), "f");
+    assert_string_equal(pg_scalar(a, "SELECT inbox.claim_new('news', NULL)"), "f");
+    assert_int_equal(news(), 6);
+    /* the transaction goes on, and what was claimed before in it stays */
+    pg_exec(a, "BEGIN");
+    assert_string_equal(claim_new(a, "{7}", "NULL", "NULL"), "t");
+    assert_string_equal(claim_new(a, "{8,7}", "NULL", "NULL"), "f");
+    assert_string_equal(claim_set(a, "news", "{8,7}"), "{t,f}");
+    pg_exec(a, "COMMIT");
+    assert_int_equal(news(), 8);
+    assert_string_equal(pg_scalar(a,
+                                  "SELECT inbox.claim_new('news', ARRAY['%s']::uuid[], now() - "
+                                  "interval '31 days', now(), true)",
+                                  id_of(9).text),
+                        "t");
+    PQfinish(a);
+}
+
+/* Waits for the end of who has the event already. */
+static void test_claim_new_waits(void **state)
+{
+    static const char *const ends[] = {"COMMIT", "ROLLBACK"};
+    PGconn *a = pg_open(&server, "consumer");
+    PGconn *b = pg_open(&server, "consumer");
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pg_exec(a, "BEGIN");
+        assert_true(claim(a, "waits", 10 + i));
+        send(b, "SELECT inbox.claim_new('waits', ARRAY['%s', '%s']::uuid[])", id_of(20 + i).text,
+             id_of(10 + i).text);
+        wait_for_lock(b);
+        pg_exec(a, "%s", ends[i]);
+        assert_string_equal(answer(b), i == 0 ? "f" : "t");
+    }
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.claimed WHERE consumer = 'waits'"),
+                     3);
+    PQfinish(a);
+    PQfinish(b);
+}
+
 /* ---- failures, states ---- */
 
 static void test_failures(void **state)
@@ -329,6 +410,32 @@ static void test_failures(void **state)
     PQfinish(a);
 }
 
+/* A member that was frozen does not know that another one has dead-lettered the event. */
+static void test_a_failure_for_good_stays(void **state)
+{
+    static const struct {
+        const char *state;
+        int offset;
+        const char *then;
+    } records[] = {
+        {"false", 5, "retrying1"}, {"true", 5, "failed2"},    {"false", 5, "failed2"},
+        {"true", 5, "failed4"},    {"false", 9, "retrying5"}, /* published again */
+    };
+    PGconn *a = pg_open(&server, "consumer");
+
+    (void)state;
+    for (int i = 0; i < (int)ARRAY_LEN(records); i++) {
+        pg_exec(a,
+                "SELECT inbox.record_failure('late', '%s', 'Boom', 'x', %d, failed => %s, topic => "
+                "'t', topic_partition => 1, topic_offset => %d)",
+                id_of(1).text, i + 1, records[i].state, records[i].offset);
+        assert_string_equal(
+            pg_scalar(owner, "SELECT state || attempts FROM inbox.state WHERE consumer = 'late'"),
+            records[i].then);
+    }
+    PQfinish(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,7 +448,10 @@ int main(void)
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_sets_do_not_deadlock),
         cmocka_unit_test(test_large_sets),
+        cmocka_unit_test(test_claim_new),
+        cmocka_unit_test(test_claim_new_waits),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_a_failure_for_good_stays),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

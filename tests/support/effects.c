@@ -73,14 +73,13 @@ static int64_t missing(const struct effects_params *p)
 }
 
 /* Records count by their place, events by their id: an event that came twice may have failed twice.
- * A member that was frozen can note its own failed attempt after another one has dead-lettered the
- * event: then it stands there as retrying. */
+ */
 static int64_t unfailed(const struct effects_params *p)
 {
     return pg_int(p->conn,
                   "SELECT (SELECT count(*) FROM sent s WHERE " DEAD " AND s.event_id IS NOT NULL "
                   "AND NOT EXISTS (SELECT FROM inbox.state f WHERE f.consumer = '%s' AND "
-                  "f.event_id = s.event_id AND f.state <> 'completed')) + "
+                  "f.event_id = s.event_id AND f.state = 'failed')) + "
                   "greatest(0, (SELECT count(*) FROM sent WHERE event_id IS NULL) - "
                   "(SELECT count(*) FROM inbox.state WHERE consumer = '%s' AND event_id IS NULL "
                   "AND state = 'failed'))",
