@@ -171,6 +171,7 @@ static void drive(struct arrival *a, PGconn *writer, const struct arrival_load *
         .count = load->count,
         .p50_ms = percentile_ms(a->took_us, load->count, 50),
         .p99_ms = percentile_ms(a->took_us, load->count, 99),
+        .p999_ms = percentile_ms(a->took_us, load->count, 99.9),
         .max_ms = percentile_ms(a->took_us, load->count, 100),
     };
 }

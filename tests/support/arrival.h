@@ -13,6 +13,7 @@ struct arrival_figures {
     unsigned count;
     double p50_ms;
     double p99_ms;
+    double p999_ms; /* of one in a thousand; the longest when there are fewer */
     double max_ms;
 };
 

@@ -149,8 +149,8 @@ static void start_java(const struct kafka *k, int node, struct proc *p, const ch
     char log_config[PATH_SIZE + 64];
     const char *argv[20] = {"java",
                             heap,
-                            "-XX:+UseSerialGC",
-                            "-XX:TieredStopAtLevel=1",
+                            k->warms_up ? "-XX:+UseG1GC" : "-XX:+UseSerialGC",
+                            k->warms_up ? "-XX:TieredStopAtLevel=4" : "-XX:TieredStopAtLevel=1",
                             "-Xshare:auto",
                             "-Djava.awt.headless=true",
                             log_config,
@@ -271,6 +271,7 @@ void kafka_create(struct kafka *k, const struct kafka_params *params)
     memset(k, 0, sizeof *k);
     k->nodes = params != NULL && params->nodes > 0 ? params->nodes : 1;
     k->heap_mib = params != NULL && params->heap_mib > 0 ? params->heap_mib : 400;
+    k->warms_up = params != NULL && params->warms_up;
     if (k->nodes > KAFKA_MAX_NODES)
         support_fail("at most %d nodes", KAFKA_MAX_NODES);
     k->processes = k->nodes + (params != NULL && params->own_controller ? 1 : 0);

@@ -17,6 +17,7 @@ struct kafka_params {
     const char *const
         *settings; /* NULL or NULL-terminated "name=value" lines of server.properties, after ours */
     int heap_mib;  /* 0: 400 */
+    bool warms_up; /* as brokers run: compiled in full; else what starts soonest */
     /* One more process does the controllers' work alone, so that it goes on with most brokers dead.
      * Else every node is a controller too, and most of them must live. */
     bool own_controller;
@@ -38,6 +39,7 @@ struct kafka {
     int nodes;     /* brokers */
     int processes; /* nodes, and the controller behind them if it has a process of its own */
     int heap_mib;
+    bool warms_up;
     struct kafka_node node[KAFKA_MAX_NODES + 1];
     char brokers[128]; /* bootstrap addresses of all nodes */
     char proxied[128]; /* the same through the proxies */

@@ -10,9 +10,10 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double percentile_ms(uint32_t *times_us, size_t count, unsigned percent)
+double percentile_ms(uint32_t *times_us, size_t count, double percent)
 {
-    size_t rank = (count * percent + 99) / 100; /* counts from 1 */
+    size_t exact = (size_t)((double)count * percent * 1000); /* in hundred thousandths */
+    size_t rank = (exact + 99999) / 100000;                  /* counts from 1 */
 
     qsort(times_us, count, sizeof *times_us, by_value);
     return times_us[rank > 0 ? rank - 1 : 0] / 1000.0;

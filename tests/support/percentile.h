@@ -7,6 +7,6 @@
 
 /* The time in milliseconds that `percent` of the times do not exceed (100: the longest); sorts
  * them. At least one. */
-double percentile_ms(uint32_t *times_us, size_t count, unsigned percent);
+double percentile_ms(uint32_t *times_us, size_t count, double percent);
 
 #endif
