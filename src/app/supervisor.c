@@ -109,7 +109,8 @@ void supervisor_note(struct supervisor *s, const struct relay *r, enum relay_not
     if (note == RELAY_NOTE_LEADING) {
         (void)snprintf(leading, sizeof leading, "leading, epoch %" PRId64, relay_epoch(r));
         what = leading;
-    } else if (note == RELAY_NOTE_LOST || note == RELAY_NOTE_FATAL) {
+    }
+    if (note == RELAY_NOTE_LOST || note == RELAY_NOTE_FATAL) {
         why = relay_failure(r)->text;
     } else if (trouble != NULL && note != RELAY_NOTE_RECOVERED) {
         why = trouble->text;
