@@ -33,13 +33,6 @@ struct consumer {
     size_t shown_count;
 };
 
-/* Asks the brokers whether they are there and makes the topic unless it exists: 1 made, 0 there
- * already, -1 no broker answers within some seconds, or the topic cannot be made. */
-NODISCARD int topic_prepare(const char *brokers, const char *topic, int partitions,
-                            struct err *err);
-/* Removes a topic that topic_prepare made; a failure is only told. */
-void topic_delete(const char *brokers, const char *topic);
-
 NODISCARD int consumer_init(struct consumer *c, const char *brokers, const char *topic,
                             struct err *err);
 void consumer_release(struct consumer *c);

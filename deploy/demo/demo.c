@@ -8,7 +8,9 @@
  * not committed, and every order's events came in order; 1 when not; 69 when no broker answers; 70
  * when a part of the demo itself fails; 128 + signal when it was interrupted. Whatever happens, its
  * processes and its folder are gone afterwards. */
+#include "broker.h"
 #include "consumer.h"
+#include "interrupt.h"
 #include "say.h"
 #include "servers.h"
 #include "verdict.h"
@@ -30,27 +32,9 @@
 #define CATCH_UP_MS 20000
 #define QUIET_MS    700 /* at the end, for what should not come any more */
 
-static volatile sig_atomic_t interrupted;
-
 static struct servers servers;
 static struct consumer consumer;
 static const char *delete_topic; /* one that we made on the user's brokers */
-
-static void on_signal(int sig)
-{
-    interrupted = sig;
-}
-
-static void handle_signals(void)
-{
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction stop = {.sa_handler = on_signal};
-
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-        (void)sigaction(signals[i], &stop, NULL);
-    /* A closed pipe (`make demo | head`) shows as an error of stdout. */
-    (void)signal(SIGPIPE, SIG_IGN);
-}
 
 static int64_t wall_us(void)
 {
@@ -70,12 +54,9 @@ static void leave_topic(void)
 /* Ends the demo when it was interrupted, or when a process that should run does not. */
 static void check(void)
 {
-    if (interrupted != 0 || say_failed()) {
-        (void)fputs("\ndemo: interrupted; nothing is left behind\n", stderr);
-        exit(128 + (interrupted != 0 ? (int)interrupted : SIGPIPE));
-    }
-    if (servers.postgres.pid != 0 && !proc_alive(&servers.postgres))
-        give_up(NULL, "Postgres has ended");
+    interrupt_check();
+    if (servers.postgres.proc.pid != 0 && !proc_alive(&servers.postgres.proc))
+        give_up(servers.postgres.log, "Postgres has ended");
     if (servers.broker.pid != 0 && !proc_alive(&servers.broker))
         give_up(servers.broker.log, "the embedded broker has ended");
     if (servers.relay.pid != 0 && !proc_alive(&servers.relay))
@@ -130,8 +111,9 @@ static void start_postgres(void)
 {
     PGconn *db;
 
-    postgres_start(&servers);
-    db = postgres_open(&servers, "postgres");
+    postgres_start(&servers.postgres, servers.dir);
+    db = postgres_open(&servers.postgres, "postgres", "postgres");
+    postgres_exec(db, "CREATE DATABASE " DATABASE);
     say_step("Postgres", "version %s, private, in %s/pg", PQparameterStatus(db, "server_version"),
              servers.dir);
     PQfinish(db);
@@ -181,7 +163,7 @@ static void apply_schema(void)
     migrate(&servers, log);
     say_file_end(log, 20);
     say_more("a role for the relay, a role for the service:");
-    db = postgres_open(&servers, "postgres");
+    db = postgres_open(&servers.postgres, DATABASE, "postgres");
     postgres_exec(db, roles);
     PQfinish(db);
     say_block(roles);
@@ -204,7 +186,7 @@ static void write_config(const char *topic)
                "  - name: orders\n"
                "    match: {aggregate_type: order}\n"
                "    topic: %s\n",
-               postgres_url(&servers, "relay"), servers.brokers, topic);
+               postgres_url(&servers.postgres, DATABASE, "relay"), servers.brokers, topic);
     text = file_read(servers.config);
     say_step("Configuration", "outboxd.yaml:");
     say_block(text);
@@ -286,11 +268,9 @@ static void finish(struct ledger *ledger)
 /* The service's word against the table: a demo whose books are wrong proves nothing. */
 static void audit(const struct ledger *ledger)
 {
-    PGconn *db = postgres_open(&servers, "postgres");
-    PGresult *r = PQexec(db, "SELECT count(*) FROM outbox.event");
-    const long rows = PQntuples(r) == 1 ? strtol(PQgetvalue(r, 0, 0), NULL, 10) : -1;
+    PGconn *db = postgres_open(&servers.postgres, DATABASE, "postgres");
+    const long rows = postgres_number(db, "SELECT count(*) FROM outbox.event");
 
-    PQclear(r);
     PQfinish(db);
     if (rows != (long)ledger->committed)
         give_up(NULL, "outbox.event has %ld rows, but the service says it committed %zu events",
@@ -333,7 +313,7 @@ int main(void)
     if (topic == NULL || topic[0] == '\0')
         topic = "order-events";
     say_init();
-    handle_signals();
+    interrupt_init();
     if (atexit(leave_topic) !=
         0) /* runs after what servers_init registers: the relay is gone then */
         return ERR_SOFTWARE;

@@ -101,7 +101,32 @@ void say_count(const char *name, long number, bool judged, const char *remark)
     (void)printf("    %-16s%s%8ld%s   %s\n", name, shade, number, judged ? PLAIN : "", remark);
 }
 
+void say_pair(const char *name, long expected, long found, const char *remark)
+{
+    const bool same = expected == found;
+
+    (void)printf("    %-16s%8ld  %s%8ld  %s%s   %s\n", name, expected, same ? GREEN : RED, found,
+                 same ? "ok" : "NO", PLAIN, remark);
+}
+
 void say_verdict(bool good, const char *text)
 {
     (void)printf("\n    %s%s%s\n\n", good ? GREEN : RED, text, PLAIN);
+}
+
+void give_up(const char *log, const char *fmt, ...)
+{
+    va_list ap;
+
+    (void)fflush(stdout);
+    (void)fputs("\ndemo: ", stderr);
+    va_start(ap, fmt);
+    (void)vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    (void)fputc('\n', stderr);
+    if (log != NULL && access(log, R_OK) == 0) {
+        (void)printf("The end of its log:\n");
+        say_file_end(log, 15);
+    }
+    exit(ERR_SOFTWARE);
 }

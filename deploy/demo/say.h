@@ -1,4 +1,4 @@
-/* What the demo prints: numbered steps, details below them, colour only on a terminal. */
+/* What a demo prints: numbered steps, details below them, colour only on a terminal. */
 #ifndef OUTBOXD_DEMO_SAY_H
 #define OUTBOXD_DEMO_SAY_H
 
@@ -21,6 +21,11 @@ void say_block(const char *text);
 void say_file_end(const char *path, int lines); /* the last lines of a log */
 /* A row of the table: name, number (shown good or bad when `judged`), remark. */
 void say_count(const char *name, long number, bool judged, const char *remark);
+/* A row with what must be and what is: shown good when they are the same. */
+void say_pair(const char *name, long expected, long found, const char *remark);
 void say_verdict(bool good, const char *text);
+
+/* Ends the demo: message, the end of that log (may be NULL), and exit code 70. */
+_Noreturn void give_up(const char *log, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

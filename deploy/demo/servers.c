@@ -3,36 +3,13 @@
 #include "say.h"
 
 #include <errno.h>
-#include <glob.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define DATABASE "shop"
-
 static struct servers *running; /* for the exit handler */
-
-void give_up(const char *log, const char *fmt, ...)
-{
-    va_list ap;
-
-    (void)fflush(stdout);
-    (void)fputs("\ndemo: ", stderr);
-    va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
-    va_end(ap);
-    (void)fputc('\n', stderr);
-    if (log != NULL && access(log, R_OK) == 0) {
-        (void)printf("The end of its log:\n");
-        say_file_end(log, 15);
-    }
-    exit(ERR_SOFTWARE);
-}
 
 /* The build folder, seen from this program: BUILD/deploy/demo/demo. */
 static void find_build(char out[PATH_SIZE])
@@ -74,134 +51,7 @@ void servers_stop(void)
     proc_signal(&s->service, SIGKILL);
     proc_signal(&s->relay, SIGKILL);
     proc_signal(&s->broker, SIGKILL);
-    proc_signal(&s->postgres, SIGQUIT); /* at once, without a checkpoint: the data goes anyway */
-    if (!proc_wait(&s->postgres, 5000))
-        proc_signal(&s->postgres, SIGKILL);
-}
-
-/* ---- Postgres ---- */
-
-/* "<folder of the newest Postgres in Debian's places>/<program>", or the bare name, which PATH has
- * to find. */
-static void find_program(const char *program, char out[PATH_SIZE])
-{
-    static const char places[] = "/usr/lib/postgresql/";
-    glob_t found;
-    long best = 0;
-
-    (void)snprintf(out, PATH_SIZE, "%s", program);
-    if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &found) != 0)
-        return;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        const long version = strtol(found.gl_pathv[i] + sizeof places - 1, NULL, 10);
-        if (version > best) {
-            best = version;
-            (void)snprintf(out, PATH_SIZE, "%s%ld/bin/%s", places, version, program);
-        }
-    }
-    globfree(&found);
-}
-
-/* Postgres refuses to run as root. */
-static const char *postgres_user(void)
-{
-    return geteuid() == 0 ? "postgres" : NULL;
-}
-
-static void make_postgres_folder(const char *path)
-{
-    const struct passwd *pw = postgres_user() != NULL ? getpwnam(postgres_user()) : NULL;
-
-    if (mkdir(path, 0755) != 0)
-        give_up(NULL, "mkdir %s: %s", path, strerror(errno));
-    if (postgres_user() == NULL)
-        return;
-    if (pw == NULL)
-        give_up(NULL, "Postgres does not run as root, and this machine has no user postgres");
-    if (chown(path, pw->pw_uid, pw->pw_gid) != 0)
-        give_up(NULL, "chown %s: %s", path, strerror(errno));
-}
-
-static void make_cluster(const char *data, const char *log)
-{
-    char initdb[PATH_SIZE];
-    struct proc p;
-
-    find_program("initdb", initdb);
-    proc_start(&p,
-               &(struct proc_params){
-                   .argv = (const char *const[]){initdb, "-D", data, "-U", "postgres", "-A",
-                                                 "trust", "-E", "UTF8", "--locale=C", "-N", NULL},
-                   .user = postgres_user(),
-                   .out_path = log,
-                   .err_path = log});
-    if (!proc_wait(&p, 60000) || proc_exit_code(&p) != 0)
-        give_up(log, "initdb failed");
-}
-
-const char *postgres_url(const struct servers *s, const char *user)
-{
-    static char url[2 * PATH_SIZE];
-
-    (void)snprintf(url, sizeof url, "postgres:///%s?host=%s/pg&user=%s", DATABASE, s->dir, user);
-    return url;
-}
-
-void postgres_exec(PGconn *db, const char *sql)
-{
-    PGresult *r = PQexec(db, sql);
-
-    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
-        give_up(NULL, "%s: %s", sql, PQerrorMessage(db));
-    PQclear(r);
-}
-
-PGconn *postgres_open(const struct servers *s, const char *user)
-{
-    PGconn *db = PQconnectdb(postgres_url(s, user));
-
-    if (PQstatus(db) != CONNECTION_OK)
-        give_up(NULL, "%s", PQerrorMessage(db));
-    return db;
-}
-
-void postgres_start(struct servers *s)
-{
-    char folder[PATH_SIZE];
-    char data[PATH_SIZE];
-    char log[PATH_SIZE];
-    char postgres[PATH_SIZE];
-    char first[2 * PATH_SIZE];
-    PGconn *db = NULL;
-
-    path_join(folder, s->dir, "pg");
-    path_join(data, folder, "data");
-    path_join(log, s->dir, "postgres.log");
-    make_postgres_folder(folder);
-    make_cluster(data, log);
-    find_program("postgres", postgres);
-    /* Reached through a socket in our folder only: no port is taken. */
-    proc_start(&s->postgres, &(struct proc_params){
-                                 .argv = (const char *const[]){postgres, "-D", data, "-k", folder,
-                                                               "-c", "listen_addresses=", NULL},
-                                 .user = postgres_user(),
-                                 .death_signal = SIGQUIT,
-                                 .out_path = log,
-                                 .err_path = log});
-    (void)snprintf(first, sizeof first, "postgres:///postgres?host=%s&user=postgres", folder);
-    for (const uint64_t end = test_now_ms() + 30000; test_now_ms() < end; test_sleep_ms(20)) {
-        if (!proc_alive(&s->postgres))
-            give_up(log, "Postgres did not start");
-        db = PQconnectdb(first);
-        if (PQstatus(db) == CONNECTION_OK)
-            break;
-        PQfinish(db);
-        db = NULL;
-    }
-    if (db == NULL)
-        give_up(log, "Postgres does not answer");
-    postgres_exec(db, "CREATE DATABASE " DATABASE);
-    PQfinish(db);
+    postgres_stop(&s->postgres);
 }
 
 /* ---- the broker, the relay and the service ---- */
@@ -253,7 +103,7 @@ void migrate(struct servers *s, const char *log)
     const char *const argv[] = {program, "migrate", "-c", s->config, "--url", url, NULL};
 
     path_join(program, s->build, "outboxd");
-    (void)snprintf(url, sizeof url, "%s", postgres_url(s, "postgres"));
+    (void)snprintf(url, sizeof url, "%s", postgres_url(&s->postgres, DATABASE, "postgres"));
     if (proc_run(argv, log, 30000) != 0)
         give_up(log, "outboxd migrate failed");
 }
@@ -278,7 +128,7 @@ void service_start(struct servers *s, int workers, int pause_ms)
 
     path_join(program, s->build, "deploy/demo/order_service");
     path_join(log, s->dir, "service.log");
-    (void)snprintf(url, sizeof url, "%s", postgres_url(s, "shop"));
+    (void)snprintf(url, sizeof url, "%s", postgres_url(&s->postgres, DATABASE, "shop"));
     (void)snprintf(numbers[0], sizeof numbers[0], "%d", workers);
     (void)snprintf(numbers[1], sizeof numbers[1], "%d", pause_ms);
     proc_start(&s->service,

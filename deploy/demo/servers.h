@@ -3,9 +3,9 @@
 #ifndef OUTBOXD_DEMO_SERVERS_H
 #define OUTBOXD_DEMO_SERVERS_H
 
-#include "../../tests/support/proc.h"
+#include "postgres.h"
 
-#include <libpq-fe.h>
+#define DATABASE "shop"
 
 struct servers {
     char build[PATH_SIZE];  /* where outboxd, the mock broker and the order service were built */
@@ -14,7 +14,7 @@ struct servers {
     char relay_log[PATH_SIZE];
     char service_log[PATH_SIZE]; /* what became of each event; see order_service.c */
     char brokers[256];
-    struct proc postgres;
+    struct postgres postgres;
     struct proc broker;
     struct proc relay;
     struct proc service;
@@ -25,20 +25,11 @@ void servers_init(struct servers *s);
 /* Stops what runs, Postgres in order. Called at exit; harmless twice. */
 void servers_stop(void);
 
-void postgres_start(struct servers *s);
-PGconn *postgres_open(const struct servers *s, const char *user);
-void postgres_exec(PGconn *db, const char *sql);
-/* "postgres:///shop?..." of that user, for the lifetime of the next call only. */
-const char *postgres_url(const struct servers *s, const char *user);
-
 /* Starts librdkafka's mock cluster in a process of its own and fills `brokers`. */
 void mock_broker_start(struct servers *s, const char *topic, int partitions);
 
 void migrate(struct servers *s, const char *log);
 void relay_start(struct servers *s);
 void service_start(struct servers *s, int workers, int pause_ms);
-
-/* Ends the demo: message, the end of that log, and exit code 70. */
-_Noreturn void give_up(const char *log, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -174,17 +174,25 @@ static pid_t launch(struct launch *l)
     int error = 0;
     ssize_t n;
     pid_t pid;
+    sigset_t all;
+    sigset_t before;
 
     if (pipe2(report, O_CLOEXEC) != 0)
         support_fail("pipe: %s", strerror(errno));
     l->report_fd = report[1];
     l->parent = getpid();
     fflush(stdout);
+    /* A signal that ends us must find the child in the table, or no child. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     pid = fork();
-    if (pid < 0)
-        support_fail("fork: %s", strerror(errno));
     if (pid == 0)
         child_run(l);
+    if (pid > 0)
+        remember(pid, l->params->death_signal != 0 ? l->params->death_signal : SIGKILL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        support_fail("fork: %s", strerror(errno));
     (void)close(report[1]);
     do
         n = read(report[0], &error, sizeof error);
@@ -192,9 +200,9 @@ static pid_t launch(struct launch *l)
     (void)close(report[0]);
     if (n == (ssize_t)sizeof error) {
         (void)waitpid(pid, NULL, 0);
+        forget(pid);
         support_fail("cannot run %s: %s", l->params->argv[0], strerror(error));
     }
-    remember(pid, l->params->death_signal != 0 ? l->params->death_signal : SIGKILL);
     return pid;
 }
 
@@ -382,7 +390,7 @@ static void clean_up(void)
         }
     if (clean_root[0] == '\0')
         return;
-    rm = fork();
+    rm = _Fork(); /* fork itself could wait for a lock of what the signal interrupted */
     if (rm == 0) {
         (void)execl("/bin/rm", "rm", "-rf", "--", clean_root, (char *)NULL);
         _exit(127);
@@ -421,6 +429,7 @@ void proc_clean_at_exit(const char *root)
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
         struct sigaction old;
         struct sigaction mine = {.sa_handler = on_signal};
+        (void)sigfillset(&mine.sa_mask); /* a second one waits until the first has cleaned up */
         if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
             (void)sigaction(signals[i], &mine, NULL);
     }
