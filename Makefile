@@ -69,6 +69,12 @@ INBOX_OBJS := $(patsubst %.c,$(BUILD)/pic/%.o,$(INBOX_SRCS))
 INBOX_LIBS  = $(shell $(PKG_CONFIG) --libs libpq rdkafka) -lpthread
 CONSUMER   := $(BUILD)/deploy/examples/inbox/consumer
 
+# ---- the example's services (deploy/example): built as anybody would, with the public header and the library
+EXAMPLE_DIR  := $(BUILD)/deploy/example
+EXAMPLE_BINS := $(addprefix $(EXAMPLE_DIR)/,order inventory payment notification sales rebuild)
+EXAMPLE_PC   := libpq rdkafka libevent_extra libevent_core jansson
+example_objs  = $(patsubst %,$(EXAMPLE_DIR)/services/%.o,$(1))
+
 UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
 UNIT_BINS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRCS))
 SIM_SRCS  := $(wildcard tests/sim/test_*.c)
@@ -78,12 +84,22 @@ INT_BINS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(INT_SRCS))
 # the demo is one program of several files, beside the service that it drives
 DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/order_service.c,$(wildcard deploy/demo/*.c))) \
              $(BUILD)/tests/support/proc.o $(BUILD)/tests/support/tmp.o
+# ---- the demo of the whole example: on the servers of the tests, without what of these wants cmocka ----
+EXAMPLE_DEMO      := $(BUILD)/deploy/example/demo/demo
+EXAMPLE_DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/example/demo/*.c)) \
+                     $(patsubst %,$(BUILD)/deploy/demo/%.o,say postgres broker interrupt) \
+                     $(patsubst %,$(BUILD)/tests/support/%.o,proc tmp kafka kafka_admin kafka_acl proxy)
 # writes the reference (deploy/docs, deploy/man, deploy/completion) from the program's own tables
 GENERATE := $(BUILD)/deploy/docs/generate/main
 GENERATE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/docs/generate/*.c))
-TOOL_SRCS := $(wildcard tests/tools/*.c tests/bench/*.c) deploy/demo/demo.c deploy/demo/order_service.c \
+# the bench is one program of several files, beside those of which each is one
+BENCH_SRCS := $(addprefix tests/bench/,bench.c drain.c fill.c floor.c latency.c numbers.c report.c same.c usage.c)
+BENCH_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(BENCH_SRCS))
+TOOL_SRCS := $(wildcard tests/tools/*.c) tests/bench/bench.c $(filter-out $(BENCH_SRCS),$(wildcard tests/bench/*.c)) \
+             deploy/demo/demo.c deploy/demo/order_service.c \
+             deploy/example/demo/demo.c \
              deploy/docs/generate/main.c
-BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+BENCH_BINS := $(patsubst %.c,$(BUILD)/%,tests/bench/bench.c $(filter-out $(BENCH_SRCS),$(wildcard tests/bench/*.c)))
 TOOL_BINS := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRCS))
 # an archive, so that a tool takes from it only what it calls (some of it needs cmocka)
 SUPPORT := $(BUILD)/libsupport.a
@@ -93,7 +109,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo test chaos model lint format docs bench install uninstall clean help build-tests unit-programs
+.PHONY: all deps demo demo-relay test chaos model lint format docs bench bench-guard bench-guard-update install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -148,6 +164,14 @@ $(CONSUMER): deploy/examples/inbox/consumer.c include/inbox.h $(INBOX_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Iinclude $(shell $(PKG_CONFIG) --cflags libpq | sed 's/-I/-isystem /g') $(LDFLAGS) $< $(INBOX_LIB) $(INBOX_LIBS) -o $@
 
+$(EXAMPLE_DIR)/services/%.o: deploy/example/services/%.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -Iinclude $(shell $(PKG_CONFIG) --cflags $(EXAMPLE_PC) | sed 's/-I/-isystem /g') $(CFLAGS) -MMD -MP -c $< -o $@
+$(EXAMPLE_DIR)/order: $(call example_objs,orders request)
+$(EXAMPLE_DIR)/rebuild: $(call example_objs,fold)
+$(EXAMPLE_BINS): $(EXAMPLE_DIR)/%: $(EXAMPLE_DIR)/services/%.o $(call example_objs,service) $(INBOX_LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(filter %.o,$^) $(INBOX_LIB) $(shell $(PKG_CONFIG) --libs $(EXAMPLE_PC)) -lpthread -o $@
+
 $(SUPPORT): $(SUPPORT_OBJS)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -176,10 +200,19 @@ $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 $(BUILD)/tests/tools/inbox_member: $(BUILD)/tests/tools/inbox_member.o $(INBOX_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(INBOX_LIBS) -o $@
 
+$(BUILD)/tests/bench/bench: $(BENCH_OBJS) $(SUPPORT) $(foreach l,$(needs_app),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+
+# Only what is pure: callgrind counts it.
+$(BUILD)/tests/bench/guard: $(BUILD)/tests/bench/guard.o $(foreach l,$(needs_outbox),$(call lib_of,$(l)))
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(INBOX_LIB) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 
 $(BUILD)/deploy/demo/demo: $(DEMO_OBJS) $(call lib_of,base)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
+$(EXAMPLE_DEMO): $(EXAMPLE_DEMO_OBJS) $(call lib_of,base)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 # The service of the demo knows nothing of outboxd: libpq only.
 $(BUILD)/deploy/demo/order_service: $(BUILD)/deploy/demo/order_service.o
@@ -199,22 +232,35 @@ endif
 
 unit-programs: $(UNIT_BINS) $(SIM_BINS)
 
-build-tests: $(PROGRAM) $(INBOX_SO) $(CONSUMER) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_BINS))
+build-tests: $(PROGRAM) $(INBOX_SO) $(CONSUMER) $(EXAMPLE_BINS) $(INT_BINS) $(TOOL_BINS) $(if $(SAN),$(UNIT_BINS) $(SIM_BINS))
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# What deploy/ holds for others, held by their tools; the packages are those of `make deb`, of a build without sanitizers.
+DEPLOY_TESTS := tests/deploy/test_deploy $(if $(SAN),,tests/deploy/test_packages)
 # Built in a make of its own, after the packages are there.
 SUBMAKE = $(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
-.PHONY: demo-programs
+.PHONY: demo-programs demo-relay-programs
 
 deps: ## install what is missing from Debian, for building, demo and tests
 	@sh deploy/install-deps.sh build demo test
 
-demo-programs: $(PROGRAM) $(BUILD)/tests/tools/mock_broker $(BUILD)/deploy/demo/demo $(BUILD)/deploy/demo/order_service
+.PHONY: example
+example: $(PROGRAM) $(EXAMPLE_BINS) ## build the shop of deploy/example: four services, a read model, a fold of the events
 
-demo: ## orders from Postgres to Kafka, through a crash of the relay; BROKERS=host:port uses your Kafka
+demo-programs: $(PROGRAM) $(EXAMPLE_BINS) $(EXAMPLE_DEMO) kafka-lib
+
+demo: ## orders through four services, killed at random, to a table that adds up; SEED=n, BROKERS=host:port
 	@sh deploy/install-deps.sh build demo
-	@echo "building outboxd and the demo"
+	@echo "building outboxd, the services and the demo"
 	@$(SUBMAKE) demo-programs
+	@BUILD=$(BUILD) $(EXAMPLE_DEMO)
+
+demo-relay-programs: $(PROGRAM) $(BUILD)/tests/tools/mock_broker $(BUILD)/deploy/demo/demo $(BUILD)/deploy/demo/order_service
+
+demo-relay: ## the relay alone, orders from Postgres to Kafka through a crash of it; BROKERS=host:port
+	@sh deploy/install-deps.sh build demo-relay
+	@echo "building outboxd and the demo"
+	@$(SUBMAKE) demo-relay-programs
 	@$(BUILD)/deploy/demo/demo
 
 test: ## build everything and prove it, on private servers; ends with "N passed, N failed"
@@ -222,7 +268,8 @@ test: ## build everything and prove it, on private servers; ends with "N passed,
 	@echo "building outboxd and its tests"
 	@$(SUBMAKE) build-tests kafka-lib jdbc-lib
 	@$(if $(SAN),,$(SUBMAKE) SAN=1 unit-programs)
-	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) tests/run $(TEST_BINS)
+	@$(if $(SAN),,$(SUBMAKE) deb)
+	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) PYTHONDONTWRITEBYTECODE=1 tests/run $(TEST_BINS) $(DEPLOY_TESTS)
 
 chaos: ## everything breaks at random for ten minutes; SEED=n repeats the faults, CHAOS_SECONDS=n, CHAOS_BROKERS=3
 	@sh deploy/install-deps.sh build demo test
@@ -247,10 +294,19 @@ docs: ## write the reference anew from the tables in the code: pages, manuals, s
 	@for f in $$($(GENERATE) --list); do \
 		mkdir -p "$${f%/*}" && $(GENERATE) "$$f" > $(BUILD)/page && cat $(BUILD)/page > "$$f" || exit 1; done
 
-bench: ## print speed figures; a private Postgres and Kafka are started for it
+bench: ## speed beside the floor, a table and build/bench.json; BENCH=quick or full, BENCH_CELLS='drain/*'
 	@sh deploy/install-deps.sh build demo test
 	@$(SUBMAKE) all kafka-lib $(BENCH_BINS) $(BUILD)/tests/tools/mock_broker
-	@for b in $(BENCH_BINS); do BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) "$$b" || exit 1; done
+	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) $(BUILD)/tests/bench/bench
+
+bench-guard: ## instructions per event of the pure path, against the agreed figure
+	@sh deploy/install-deps.sh build test
+	@$(SUBMAKE) $(BUILD)/tests/bench/guard
+	@sh tests/bench/guard.sh $(BUILD)/tests/bench/guard
+
+bench-guard-update: ## agree on the present figure: writes tests/bench/guard.txt
+	@$(SUBMAKE) $(BUILD)/tests/bench/guard
+	@sh tests/bench/guard.sh --update $(BUILD)/tests/bench/guard
 
 bindir  := $(PREFIX)/bin
 datadir := $(PREFIX)/share/outboxd
@@ -263,6 +319,8 @@ fishdir := $(PREFIX)/share/fish/vendor_completions.d
 
 libdir  := $(PREFIX)/lib
 incdir  := $(PREFIX)/include
+# the unit of one relay, or the template of several: its name, and that of its files in /etc/outboxd
+unit_text = sed -e 's|@BINDIR@|$(bindir)|' -e 's|@DOCDIR@|$(docdir)|' -e 's|@UNIT@|$(1)|' -e 's|@FILE@|$(2)|' deploy/systemd/outboxd.service
 
 install: all ## install to DESTDIR/PREFIX: program, libinbox, SQL, unit, manuals, completion, alerts, dashboard, documents
 	install -d $(addprefix $(DESTDIR),$(bindir) $(datadir)/sql/outbox/down $(datadir)/sql/inbox/down $(datadir)/prometheus $(datadir)/grafana \
@@ -286,15 +344,26 @@ install: all ## install to DESTDIR/PREFIX: program, libinbox, SQL, unit, manuals
 	install -m 644 $(INBOX_LIB) $(DESTDIR)$(libdir)/libinbox.a
 	install -m 644 include/inbox.h $(DESTDIR)$(incdir)/inbox.h
 	install -m 644 deploy/man/inbox.3 $(DESTDIR)$(mandir)/man3/inbox.3
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' src/inbox/inbox.pc.in \
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(libdir)|' -e 's|@VERSION@|$(VERSION)|' src/inbox/inbox.pc.in \
 		> $(DESTDIR)$(libdir)/pkgconfig/inbox.pc
 	chmod 644 $(DESTDIR)$(libdir)/pkgconfig/inbox.pc
-	sed -e 's|@BINDIR@|$(bindir)|' -e 's|@DOCDIR@|$(docdir)|' deploy/systemd/outboxd.service \
-		> $(DESTDIR)$(unitdir)/outboxd.service
-	chmod 644 $(DESTDIR)$(unitdir)/outboxd.service
+	$(call unit_text,outboxd,outboxd) > $(DESTDIR)$(unitdir)/outboxd.service
+	$(call unit_text,outboxd@%i,%i) > $(DESTDIR)$(unitdir)/outboxd@.service
+	chmod 644 $(DESTDIR)$(unitdir)/outboxd.service $(DESTDIR)$(unitdir)/outboxd@.service
+
+# ---- Debian packages (needs dpkg-dev; neither network nor root) ----
+.PHONY: deb
+deb: ## build the Debian packages outboxd, libinbox0 and libinbox-dev, in BUILD/deb
+	@sh deploy/install-deps.sh build deb
+	@$(SUBMAKE) all
+	@rm -rf $(BUILD)/deb
+	@$(MAKE) --no-print-directory -s install DESTDIR=$(abspath $(BUILD))/deb/root PREFIX=/usr libdir=/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH) \
+		zshdir=/usr/share/zsh/vendor-completions
+	@sh deploy/deb/build.sh $(BUILD)/deb/root $(VERSION) $(BUILD)/deb
+	@rm -rf $(BUILD)/deb/root
 
 uninstall: ## remove what install put there; /etc/outboxd stays
-	rm -f $(addprefix $(DESTDIR),$(bindir)/outboxd $(unitdir)/outboxd.service $(mandir)/man8/outboxd.8 \
+	rm -f $(addprefix $(DESTDIR),$(bindir)/outboxd $(unitdir)/outboxd.service $(unitdir)/outboxd@.service $(mandir)/man8/outboxd.8 \
 		$(mandir)/man5/outboxd.yaml.5 $(bashdir)/outboxd $(zshdir)/_outboxd $(fishdir)/outboxd.fish)
 	rm -f $(DESTDIR)$(libdir)/libinbox.a $(DESTDIR)$(libdir)/libinbox.so $(DESTDIR)$(libdir)/libinbox.so.0
 	rm -f $(DESTDIR)$(incdir)/inbox.h $(DESTDIR)$(libdir)/pkgconfig/inbox.pc $(DESTDIR)$(mandir)/man3/inbox.3

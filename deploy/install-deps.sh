@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing from Debian, and says first what that is. `make deps` calls it.
 #
-#   install-deps.sh [-n] SET...     SET: build, demo, test, lint; -n only lists what is missing
+#   install-deps.sh [-n] SET...     SET: build, demo, demo-relay, test, deb, lint; -n only lists what is missing
 #
 # Quick when nothing is missing: neither apt nor sudo is called then. No daemon is started, and no default cluster of
 # Postgres is made: build, demo and tests use private servers in temporary folders. Of the package prometheus, which is a
@@ -13,11 +13,14 @@ set -eu
 packages_of() {
     case $1 in
     build) echo gcc libc6-dev make pkg-config libpq-dev librdkafka-dev libevent-dev libjansson-dev libyaml-dev ;;
-    demo) echo postgres:postgresql-15 ;;
+    demo) echo postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates ;;
+    demo-relay) echo postgres:postgresql-15 ;;
     test)
         echo libcmocka-dev g++:g++ postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime \
-            python3-psycopg promtool:promtool groff:groff-base zsh:zsh fish:fish
+            python3-psycopg python3-confluent-kafka promtool:promtool groff:groff-base valgrind:valgrind zsh:zsh fish:fish \
+            docker-compose:docker-compose python3-yaml python3-jsonschema systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev
         ;;
+    deb) echo dpkg-shlibdeps:dpkg-dev ;;
     lint) echo clang-format-14:clang-format-14 clang-tidy-14:clang-tidy-14 cppcheck:cppcheck shellcheck:shellcheck ;;
     *) return 1 ;;
     esac
@@ -144,7 +147,7 @@ esac
 [ $# -gt 0 ] || set -- build demo test
 for set in "$@"; do
     if ! packages_of "$set" >/dev/null; then
-        echo "install-deps: unknown set '$set'; known are build, demo, test, lint" >&2
+        echo "install-deps: unknown set '$set'; known are build, demo, demo-relay, test, deb, lint" >&2
         exit 64
     fi
 done
