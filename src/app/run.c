@@ -372,8 +372,9 @@ static void run_release(struct run *run)
 }
 
 /* Memory that is given back stays small: two arenas are enough for our thread and librdkafka's, and
- * large buffers are mapped, so that they return to the system when they are freed. Without fast bins
- * nothing has to be consolidated whenever such a buffer goes: a tenth of a drain's processor time. */
+ * large buffers are mapped, so that they return to the system when they are freed. Without fast
+ * bins nothing has to be consolidated whenever such a buffer goes: a tenth of a drain's processor
+ * time. */
 static void limit_malloc(void)
 {
     (void)mallopt(M_ARENA_MAX, 2);
