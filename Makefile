@@ -268,7 +268,7 @@ test: ## build everything and prove it, on private servers; ends with "N passed,
 	@echo "building outboxd and its tests"
 	@$(SUBMAKE) build-tests kafka-lib jdbc-lib
 	@$(if $(SAN),,$(SUBMAKE) SAN=1 unit-programs)
-	@$(if $(SAN),,$(SUBMAKE) deb)
+	+@$(if $(SAN),,$(SUBMAKE) deb)
 	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) PYTHONDONTWRITEBYTECODE=1 tests/run $(TEST_BINS) $(DEPLOY_TESTS)
 
 chaos: ## everything breaks at random for ten minutes; SEED=n repeats the faults, CHAOS_SECONDS=n, CHAOS_BROKERS=3
