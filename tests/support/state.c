@@ -188,7 +188,10 @@ void state_is_mended(struct state *s, enum problem p)
 {
     char over[96];
 
-    (void)snprintf(over, sizeof over, " after=%s for_s=", problem_word(p));
+    if (p == PROBLEM_NONE)
+        (void)snprintf(over, sizeof over, " after=");
+    else
+        (void)snprintf(over, sizeof over, " after=%s for_s=", problem_word(p));
     state_is_well(s);
     if (!proc_alive(&s->relay.proc))
         state_fail(s, "it has ended");

@@ -56,7 +56,8 @@ void state_tells_of_pause(struct state *s, const char *reason);
 void state_is_gone(struct state *s, enum problem p);
 
 /* After a repair: state_is_well, the process has not ended, and one line of its log tells that the
- * trouble is over. */
+ * trouble is over. PROBLEM_NONE: the repair takes so long that the trouble may have another name at
+ * its end. */
 void state_is_mended(struct state *s, enum problem p);
 
 /* ---- pieces ---- */
