@@ -159,8 +159,9 @@ static bool take_answers(const char *text, size_t count, char *answer)
     return text[0] == 't' || text[0] == 'f';
 }
 
-/* Sends what `put` writes, behind `before`. `answer` is filled when that is DB_OK. */
-static enum db claim(struct session *s, const struct claims *c, const char *before,
+/* Sends what `put` writes; the first time with what begins the transaction. `answer` is filled when
+ * that is DB_OK. */
+static enum db claim(struct session *s, const struct claims *c, bool first,
                      void (*put)(struct str *, const struct claims *), char *answer,
                      struct inbox_error *e)
 {
@@ -168,9 +169,10 @@ static enum db claim(struct session *s, const struct claims *c, const char *befo
     PGresult *result;
     enum db db;
 
-    str_puts(&sql, before);
+    str_puts(&sql, first ? BEGIN : "");
     put(&sql, c);
-    put_clear(&sql, c);
+    if (first)
+        put_clear(&sql, c);
     result = session_exec(s, str_text(&sql), 0, NULL);
     db = session_judge(s, result, PGRES_TUPLES_OK, e);
     if (db == DB_OK && !take_answers(PQgetvalue(result, 0, 0), c->count, answer)) {
@@ -199,9 +201,9 @@ enum db session_begin(struct session *s, struct inbox_event *const *events, size
         fault_set(e, INBOX_E_ARGUMENT, "consumer: %s", PQerrorMessage(s->conn));
         return DB_FATAL;
     }
-    db = claim(s, &c, BEGIN, count == 1 ? put_single : put_new, answer, e);
+    db = claim(s, &c, true, count == 1 ? put_single : put_new, answer, e);
     if (db == DB_OK && count > 1 && answer[0] == 'f')
-        db = claim(s, &c, "", put_set, answer, e);
+        db = claim(s, &c, false, put_set, answer, e);
     PQfreemem(c.consumer);
     if (db != DB_REFUSED)
         return db;
