@@ -114,19 +114,36 @@ void say_verdict(bool good, const char *text)
     (void)printf("\n    %s%s%s\n\n", good ? GREEN : RED, text, PLAIN);
 }
 
+static void complain(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
+
+static void complain(const char *fmt, va_list ap)
+{
+    (void)fflush(stdout);
+    (void)fputs("\ndemo: ", stderr);
+    (void)vfprintf(stderr, fmt, ap);
+    (void)fputc('\n', stderr);
+}
+
 void give_up(const char *log, const char *fmt, ...)
 {
     va_list ap;
 
-    (void)fflush(stdout);
-    (void)fputs("\ndemo: ", stderr);
     va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
+    complain(fmt, ap);
     va_end(ap);
-    (void)fputc('\n', stderr);
     if (log != NULL && access(log, R_OK) == 0) {
         (void)printf("The end of its log:\n");
         say_file_end(log, 15);
     }
     exit(ERR_SOFTWARE);
+}
+
+void give_up_for(int code, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    complain(fmt, ap);
+    va_end(ap);
+    exit(code);
 }

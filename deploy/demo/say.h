@@ -27,5 +27,7 @@ void say_verdict(bool good, const char *text);
 
 /* Ends the demo: message, the end of that log (may be NULL), and exit code 70. */
 _Noreturn void give_up(const char *log, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same with another exit code, for what is not the demo's own failure. */
+_Noreturn void give_up_for(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -54,7 +54,6 @@ void books_count(struct books *b)
     }
     for (int i = 0; i < RELAYS; i++)
         b->committed[i] = books_number(b, i, "SELECT count(*) FROM outbox.event");
-    b->messages = books_number(b, SERVICE_NOTIFICATION, "SELECT count(*) FROM shop.message");
 }
 
 void books_turn(struct books *b)

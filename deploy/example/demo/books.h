@@ -25,7 +25,6 @@ struct books {
     long claimed[SERVICES]; /* events that took effect */
     long failed[SERVICES];  /* events that were given up */
     long committed[RELAYS]; /* events of transactions that committed */
-    long messages;          /* of the notification service */
     /* private */
     PGconn *db[SERVICES];
     uint64_t due_ms;

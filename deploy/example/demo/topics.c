@@ -20,27 +20,12 @@ static void dead_letter_name(enum topic topic, char out[64])
     (void)snprintf(out, 64, "%s.dlt", topic_names[topic]);
 }
 
-static _Noreturn void end_for(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static _Noreturn void end_for(int code, const char *fmt, ...)
-{
-    va_list ap;
-
-    (void)fflush(stdout);
-    (void)fputs("\ndemo: ", stderr);
-    va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
-    va_end(ap);
-    (void)fputc('\n', stderr);
-    exit(code);
-}
-
 static void make(const char *brokers, const char *name, int partitions)
 {
     struct err err = {0};
 
     if (topic_prepare(brokers, name, partitions, &err) < 0)
-        end_for((int)err.kind, "%s", err.text);
+        give_up_for((int)err.kind, "%s", err.text);
 }
 
 void topics_make(const char *brokers)
@@ -75,21 +60,23 @@ void topics_check_free(const char *brokers)
     char dead[64];
 
     if (client == NULL || broker_answers(client, brokers, &err) != 0)
-        end_for((int)err.kind, "%s", err.text);
+        give_up_for((int)err.kind, "%s", err.text);
     for (int i = 0; i < TOPICS; i++) {
         dead_letter_name(i, dead);
         if (kafka_partitions(brokers, topic_names[i]) > 0 || kafka_partitions(brokers, dead) > 0)
-            end_for(ERR_CONFIG,
-                    "the topic %s or its dead-letter topic is there already. The demo makes topics "
-                    "of its own, and removes them at its end.",
-                    topic_names[i]);
+            give_up_for(
+                ERR_CONFIG,
+                "the topic %s or its dead-letter topic is there already. The demo makes topics "
+                "of its own, and removes them at its end.",
+                topic_names[i]);
     }
     for (int i = 0; i < SERVICES; i++)
         if (group_exists(client, services[i].name))
-            end_for(ERR_CONFIG,
-                    "the consumer group %s is there already. The demo makes groups of its own, and "
-                    "removes them at its end.",
-                    services[i].name);
+            give_up_for(
+                ERR_CONFIG,
+                "the consumer group %s is there already. The demo makes groups of its own, and "
+                "removes them at its end.",
+                services[i].name);
     rd_kafka_destroy(client);
 }
 
