@@ -88,7 +88,7 @@ DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/order_service.c,$(wildca
 EXAMPLE_DEMO      := $(BUILD)/deploy/example/demo/demo
 EXAMPLE_DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/example/demo/*.c)) \
                      $(patsubst %,$(BUILD)/deploy/demo/%.o,say postgres broker interrupt) \
-                     $(patsubst %,$(BUILD)/tests/support/%.o,proc tmp kafka kafka_admin kafka_acl proxy)
+                     $(patsubst %,$(BUILD)/tests/support/%.o,proc tmp loopback kafka kafka_admin kafka_acl proxy)
 # writes the reference (deploy/docs, deploy/man, deploy/completion) from the program's own tables
 GENERATE := $(BUILD)/deploy/docs/generate/main
 GENERATE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/docs/generate/*.c))
@@ -207,6 +207,7 @@ $(BUILD)/tests/bench/bench: $(BENCH_OBJS) $(SUPPORT) $(foreach l,$(needs_app),$(
 $(BUILD)/tests/bench/guard: $(BUILD)/tests/bench/guard.o $(foreach l,$(needs_outbox),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
+$(BUILD)/tests/bench/bench_inbox: $(BUILD)/tests/bench/numbers.o $(BUILD)/tests/bench/usage.o
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(INBOX_LIB) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
 

@@ -6,7 +6,8 @@
  *   AT_LEAST=n fails when batches reach less than n % of the loop without a claim, in the median */
 #include "../integration/inbox_case.h"
 
-#include <sys/resource.h>
+#include "numbers.h"
+#include "usage.h"
 
 #define TOPIC      "bench"
 #define PARTITIONS 4
@@ -48,18 +49,10 @@ static double processor_us(int pid)
     return strtod(text, NULL) / 1000; /* it begins with ns */
 }
 
-static double seconds_us(struct timeval t)
-{
-    return 1e6 * (double)t.tv_sec + (double)t.tv_usec;
-}
-
 static struct figure now(const struct loop *l)
 {
-    struct rusage own;
-
-    (void)getrusage(RUSAGE_SELF, &own);
     return (struct figure){.us = (double)test_now_us(),
-                           .cpu_us = seconds_us(own.ru_utime) + seconds_us(own.ru_stime),
+                           .cpu_us = 1e6 * usage_self_cpu_s(),
                            .db_us = processor_us(l->pid)};
 }
 
@@ -274,14 +267,6 @@ static void fill(int64_t events)
     pg_exec(db, "GRANT ALL ON small, small_n_seq TO consumer");
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* The claiming loop's speed in percent of the other's, slice by slice; the median. */
 static double median_ratio(const struct loop *claims, const struct loop *bare)
 {
@@ -289,8 +274,7 @@ static double median_ratio(const struct loop *claims, const struct loop *bare)
 
     for (int i = 0; i < SLICES; i++)
         ratio[i] = 100 * bare->slices_us[i] / claims->slices_us[i];
-    qsort(ratio, SLICES, sizeof ratio[0], by_size);
-    return ratio[SLICES / 2];
+    return number_median(ratio, SLICES);
 }
 
 /* Percent, in the median. */

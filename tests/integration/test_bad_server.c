@@ -2,10 +2,9 @@
  * ends with the right exit code and one line that names the place and the way out; no secret is
  * shown, nothing in the database changes, and once the way out has been gone, the relay leads. What
  * can pass by itself is waited for instead. */
+#include "../support/loopback.h"
 #include "bad_database.h"
 
-#include <arpa/inet.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static void test_wrong_password(void **state)
@@ -126,19 +125,16 @@ static void test_postgres_is_down(void **state)
 
 static void test_postgres_says_nothing(void **state)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t len = sizeof at;
+    int port = port_free();
+    int fd = loopback_listen(port, 16);
     char text[512];
 
     (void)state;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || listen(fd, 16) != 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-        support_fail("no socket to listen on");
+    assert_true(fd >= 0);
     (void)snprintf(text, sizeof text,
                    "kafka: {brokers: \"" NOBODY_HOME "\"}\n"
                    "postgres: {url: \"postgres://u@127.0.0.1:%d/d\", connect_timeout: 200ms}\n",
-                   ntohs(at.sin_port));
+                   port);
     outboxd_configure_text(&relay, text);
     waits("no answer within 200 ms");
     outboxd_stops_at_once(&relay);

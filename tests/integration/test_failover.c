@@ -2,13 +2,12 @@
  * Nothing lost, nothing invented: what the old primary had not confirmed was visible to nobody. */
 #include "../support/check.h"
 
+#include "../support/loopback.h"
 #include "../support/pg_faults.h"
 #include "../support/proxy.h"
 #include "../support/trial.h"
 #include "one_kafka.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -111,14 +110,6 @@ static struct {
     atomic_int turn; /* -1: the second */
 } balancer;
 
-static struct sockaddr_in loopback(int port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return to;
-}
-
 struct ends {
     int from, to;
 };
@@ -157,7 +148,7 @@ static void *balance(void *arg)
     (void)arg;
     while ((client = accept(balancer.listener, NULL, NULL)) >= 0) {
         int turn = atomic_load(&balancer.turn);
-        struct sockaddr_in to = loopback(balancer.ports[turn < 0 ? 1 : turn]);
+        struct sockaddr_in to = loopback_address(balancer.ports[turn < 0 ? 1 : turn]);
         int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         if (turn >= 0)
@@ -174,14 +165,12 @@ static void *balance(void *arg)
 static int start_balancer(void)
 {
     int port = port_free();
-    struct sockaddr_in at = loopback(port);
     pthread_t thread;
 
     balancer.ports[0] = primary.port;
     balancer.ports[1] = standby.port;
-    balancer.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(balancer.listener, (const struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(balancer.listener, 16), 0);
+    balancer.listener = loopback_listen(port, 16);
+    assert_true(balancer.listener >= 0);
     assert_int_equal(pthread_create(&thread, NULL, balance, NULL), 0);
     assert_int_equal(pthread_detach(thread), 0);
     return port;

@@ -3,8 +3,8 @@
 #include "relay_case.h"
 
 #include "../support/http.h"
+#include "../support/loopback.h"
 
-#include <arpa/inet.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -328,36 +328,14 @@ static void test_health(void **state)
 
 /* ---- the address ---- */
 
-static int loopback_socket(int port, bool serve)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    union {
-        const struct sockaddr_in *in;
-        const struct sockaddr *any;
-    } address = {.in = &at};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    assert_true(fd >= 0);
-    if (serve) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        assert_int_equal(bind(fd, address.any, sizeof at), 0);
-        assert_int_equal(listen(fd, 1), 0);
-    } else {
-        assert_int_equal(connect(fd, address.any, sizeof at), 0);
-    }
-    return fd;
-}
-
 static void test_a_taken_port_does_not_matter_to_the_relay(void **state)
 {
     int fd;
 
     (void)state;
     configure(NULL, NULL);
-    fd = loopback_socket(relay.http_port, true);
+    fd = loopback_listen(relay.http_port, 1);
+    assert_true(fd >= 0);
     start_leading(&relay);
     publish(1, 10);
     outboxd_wait_drained(&relay, PATIENCE_MS);
@@ -426,7 +404,8 @@ static void test_rude_clients(void **state)
                                             "GET /status HTTP/1.1\r\n\r\n"};
         const char *word = words[i % 4];
 
-        fds[i] = loopback_socket(relay.http_port, false);
+        fds[i] = loopback_connect(relay.http_port, 0);
+        assert_true(fds[i] >= 0);
         (void)send(fds[i], word, strlen(word), MSG_NOSIGNAL);
         if (i % 100 == 0)
             assert_int_equal(get("/readyz"), 200);

@@ -184,15 +184,11 @@ static void test_nothing_to_write_to(void **state)
     char folder[PATH_SIZE];
     char program[PATH_SIZE];
     char built[PATH_SIZE];
-    const char *given = getenv("OUTBOXD");
 
     (void)state;
     tmp_folder("nobody", folder);
     path_join(program, folder, "outboxd");
-    if (given == NULL)
-        path_join(built, build_root(), "outboxd");
-    else
-        (void)snprintf(built, sizeof built, "%s", given);
+    (void)snprintf(built, sizeof built, "%s", outboxd_binary());
     assert_int_equal(proc_run(WORDS("cp", built, program), NULL, 10000), 0);
     assert_int_equal(setenv("OUTBOXD", program, 1), 0);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), PATIENT, NULL);

@@ -2,6 +2,8 @@
  * the schema outbox beside it. */
 #include "migrate_case.h"
 
+#include "../support/outboxd.h"
+
 #include "outbox/sql_texts.h"
 
 #include <stdio.h>
@@ -134,10 +136,9 @@ static void test_several_at_once(void **state)
 /* The program itself: it wants no configuration, and what it prints is what psql can run. */
 static void test_program(void **state)
 {
-    char built[PATH_SIZE];
     char file[PATH_SIZE];
     char log[PATH_SIZE];
-    const char *program = getenv("OUTBOXD") != NULL ? getenv("OUTBOXD") : built;
+    const char *program = outboxd_binary();
     const char *const print[] = {program, "migrate", "--inbox", "--print", NULL};
     const char *const psql[] = {"psql",   "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-d",
                                 url.text, "-f", file, NULL};
@@ -146,7 +147,6 @@ static void test_program(void **state)
 
     (void)state;
     new_database("printed", "postgres");
-    path_join(built, build_root(), "outboxd");
     path_join(file, tmp_root(), "printed.sql");
     path_join(log, tmp_root(), "printed.log");
     assert_int_equal(proc_run(print, file, 30000), 0);

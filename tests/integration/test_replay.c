@@ -294,9 +294,7 @@ static void test_rate(void **state)
 /* The command that the output tells, with this test's binary in the place of the word. */
 static void run_told_command(int exit_code)
 {
-    const char *binary = getenv("OUTBOXD");
     const char *at = strstr(out, "  outboxd replay");
-    char fallback[PATH_SIZE];
     char path[PATH_SIZE];
     struct str line = {0};
     char *text;
@@ -304,10 +302,9 @@ static void run_told_command(int exit_code)
 
     assert_non_null(at);
     at += strlen("  outboxd");
-    path_join(fallback, build_root(), "outboxd");
     path_join(path, tmp_root(), "rest");
     file_write(path, "%s", "");
-    str_printf(&line, "%s%.*s", binary != NULL ? binary : fallback, (int)strcspn(at, "\n"), at);
+    str_printf(&line, "%s%.*s", outboxd_binary(), (int)strcspn(at, "\n"), at);
     rc = proc_run((const char *const[]){"sh", "-c", line.data, NULL}, path, 60000);
     text = file_read(path);
     (void)snprintf(out, sizeof out, "%s", text);
@@ -320,8 +317,6 @@ static void test_interrupted_and_resumed(void **state)
 {
     static int64_t ids[MAX_SEEN];
     static bool arrived[MAX_SEEN];
-    const char *binary = getenv("OUTBOXD");
-    char fallback[PATH_SIZE];
     char path[PATH_SIZE];
     struct proc p;
     int64_t first;
@@ -336,15 +331,14 @@ static void test_interrupted_and_resumed(void **state)
     publish_all();
     first = pg_int(db, "SELECT min(id) FROM outbox.event");
     path_join(path, tmp_root(), "interrupted");
-    path_join(fallback, build_root(), "outboxd");
     file_write(path, "%s", "");
-    proc_start(
-        &p, &(struct proc_params){
-                .argv = (const char *const[]){binary != NULL ? binary : fallback, "replay", "-c",
-                                              relay.config, "--topic", AUDIT, "--key", "it's a key",
-                                              "--until", "0s", "--yes", "--rate", "400", NULL},
-                .out_path = path,
-                .err_path = path});
+    proc_start(&p,
+               &(struct proc_params){
+                   .argv = (const char *const[]){outboxd_binary(), "replay", "-c", relay.config,
+                                                 "--topic", AUDIT, "--key", "it's a key", "--until",
+                                                 "0s", "--yes", "--rate", "400", NULL},
+                   .out_path = path,
+                   .err_path = path});
     WAIT_UNTIL(kafka_record_count(kafka_brokers(&kafka), AUDIT) > 100, 30000);
     proc_stop(&p, SIGINT, 15000);
     text = file_read(path);

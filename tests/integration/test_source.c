@@ -1,12 +1,11 @@
 /* Opening and losing the source on a real Postgres: every refusal with its text, deadlines,
  * standbys. */
 #include "../support/check.h"
+#include "../support/loopback.h"
 #include "../support/source_user.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static struct pg_server pg;
@@ -93,18 +92,15 @@ static void test_connection_refusals(void **state)
 static void test_connect_deadline(void **state)
 {
     struct source_user u;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
     struct outbox_params params;
     char url[64];
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int port = port_free();
+    int fd = loopback_listen(port, 8);
     uint64_t t0 = test_now_ms();
 
     (void)state;
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    (void)snprintf(url, sizeof(url), "postgres://x@127.0.0.1:%d/x", ntohs(address.sin_port));
+    assert_true(fd >= 0);
+    (void)snprintf(url, sizeof(url), "postgres://x@127.0.0.1:%d/x", port);
     params = source_user_params(url);
     params.connect_timeout_ms = 300;
     source_user_init(&u, &params);

@@ -3,6 +3,7 @@
  * it shows, and mended without a restart of the relay. */
 #include "../support/check.h"
 
+#include "../support/loopback.h"
 #include "../support/mock_kafka.h"
 #include "../support/pg.h"
 #include "../support/pg_faults.h"
@@ -10,11 +11,9 @@
 #include "../support/state.h"
 #include "../support/tmp.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define CONNECTIONS 16
@@ -186,30 +185,13 @@ static void test_paused(void **state)
 
 /* ---- beside publishing ---- */
 
-static int listen_on(int port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    union {
-        const struct sockaddr_in *in;
-        const struct sockaddr *any;
-    } address = {.in = &at};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, address.any, sizeof at) != 0 || listen(fd, 1) != 0)
-        support_fail("cannot listen on port %d", port);
-    return fd;
-}
-
 static void test_http_port_taken(void **state)
 {
-    int fd = listen_on(relay.port);
+    int fd = loopback_listen(relay.port, 1);
     char out[OUTBOXD_OUT];
 
     (void)state;
+    assert_true(fd >= 0);
     outboxd_start(&relay.relay);
     state_logs(&relay, PROBLEM_HTTP_PORT_TAKEN, "127.0.0.1");
     outboxd_wait_drained(&relay.relay, 15000); /* it publishes all the same */

@@ -1,5 +1,6 @@
 /* `outboxd top` on a terminal, before a relay that works, waits, dies and comes back. */
 #include "../support/check.h"
+#include "../support/loopback.h"
 #include "../support/mock_kafka.h"
 #include "../support/outboxd.h"
 #include "../support/pg.h"
@@ -7,11 +8,9 @@
 
 #include "base/problem.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
@@ -35,13 +34,7 @@ static int once(const char *const *more, const char *wanted)
 
 static void start_top_of(struct pty *p, const struct outboxd *o, unsigned columns, unsigned rows)
 {
-    char built[PATH_SIZE];
-    const char *binary = getenv("OUTBOXD");
-
-    path_join(built, build_root(), "outboxd");
-    if (binary == NULL)
-        binary = built;
-    pty_start(p, (const char *const[]){binary, "top", "-c", o->config, NULL},
+    pty_start(p, (const char *const[]){outboxd_binary(), "top", "-c", o->config, NULL},
               (const char *const[]){"LC_ALL=C", NULL}, columns, rows);
     pty_wait(p, ENTERED, PATIENCE_MS);
 }
@@ -233,18 +226,14 @@ static void test_relay_away(void **state)
 /* One that takes connections and never answers must not keep anybody in top. */
 static void test_silent_server(void **state)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     struct outboxd other;
     char text[512];
     struct pty p;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int port = port_free();
+    int fd = loopback_listen(port, 16);
 
     (void)state;
-    address.sin_port = htons((uint16_t)port);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(fd, 16), 0);
+    assert_true(fd >= 0);
     (void)snprintf(text, sizeof text,
                    "kafka: {brokers: \"x:1\"}\nhttp: {listen: \"127.0.0.1:%d\"}\n", port);
     outboxd_configure_text(&other, text);

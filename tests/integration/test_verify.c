@@ -382,9 +382,7 @@ static void test_rows_that_commit_late(void **state)
 
 static void test_a_million_in_bounded_memory(void **state)
 {
-    const char *binary = getenv("OUTBOXD");
     char path[PATH_SIZE];
-    char fallback[PATH_SIZE];
     struct proc p;
     long peak = 0;
     uint64_t begun;
@@ -398,13 +396,12 @@ static void test_a_million_in_bounded_memory(void **state)
     outboxd_wait_drained(&relay, 120000);
     assert_int_equal(outboxd_stop(&relay), 0);
     path_join(path, tmp_root(), "verdict");
-    path_join(fallback, build_root(), "outboxd");
     begun = test_now_ms();
-    proc_start(&p, &(struct proc_params){
-                       .argv = (const char *const[]){binary != NULL ? binary : fallback, "verify",
-                                                     "-c", relay.config, "--json", NULL},
-                       .out_path = path,
-                       .err_path = relay.log});
+    proc_start(&p,
+               &(struct proc_params){.argv = (const char *const[]){outboxd_binary(), "verify", "-c",
+                                                                   relay.config, "--json", NULL},
+                                     .out_path = path,
+                                     .err_path = relay.log});
     while (proc_alive(&p)) {
         long now = proc_peak_kib(p.pid);
 

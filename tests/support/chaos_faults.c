@@ -1,12 +1,11 @@
 /* How things are broken. Nothing here waits for long: faults overlap. */
 #include "chaos_internal.h"
 
+#include "loopback.h"
 #include "tmp.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define LEADER_MS     1000 /* a broker whose port is open: until it leads its partitions again */
@@ -179,15 +178,11 @@ static bool relay_answers(const struct chaos *c, struct chaos_target *t)
 
 static bool port_is_open(int port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool open;
+    int fd = loopback_connect(port, 0);
 
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    open = fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0;
     if (fd >= 0)
         (void)close(fd);
-    return open;
+    return fd >= 0;
 }
 
 static bool postgres_answers(struct chaos *c, struct chaos_target *t)

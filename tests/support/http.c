@@ -1,38 +1,13 @@
 #include "http.h"
 
 #include "base/str.h"
-#include "tmp.h"
+#include "loopback.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
-
-static int connect_to(int port, int timeout_ms)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    union {
-        const struct sockaddr_in *in;
-        const struct sockaddr *any;
-    } address = {.in = &at};
-    const struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        support_fail("no socket");
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, address.any, sizeof at) == 0)
-        return fd;
-    (void)close(fd);
-    return -1;
-}
 
 /* All that comes until the other side closes. */
 static void read_all(int fd, struct str *out)
@@ -49,7 +24,7 @@ struct http_answer http_get(int port, const char *path, int timeout_ms)
     struct http_answer a = {0};
     struct str text = {0};
     char ask[512];
-    int fd = connect_to(port, timeout_ms);
+    int fd = loopback_connect(port, timeout_ms);
     const char *blank;
 
     if (fd < 0)

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *binary(void)
+const char *outboxd_binary(void)
 {
     static char path[PATH_SIZE];
 
@@ -61,7 +61,7 @@ void outboxd_start_by(struct outboxd *o, const char *const *prefix, const struct
 
     while (prefix != NULL && *prefix != NULL && n < ARRAY_LEN(argv) - 5)
         argv[n++] = *prefix++;
-    argv[n++] = binary();
+    argv[n++] = outboxd_binary();
     argv[n++] = "run";
     argv[n++] = "-c";
     argv[n++] = o->config;
@@ -92,7 +92,7 @@ void outboxd_kill9(struct outboxd *o)
 int outboxd_command(const struct outboxd *o, const char *command, const char *const *more,
                     char *out)
 {
-    const char *argv[16] = {binary(), command, "-c", o->config};
+    const char *argv[16] = {outboxd_binary(), command, "-c", o->config};
     char folder[PATH_SIZE];
     char path[PATH_SIZE];
     size_t n = 4;

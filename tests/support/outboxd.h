@@ -20,6 +20,9 @@ struct outboxd {
     int http_port;       /* of its endpoints; 0: outboxd_configure did not write it */
 };
 
+/* Its path; valid until the next call. */
+const char *outboxd_binary(void);
+
 /* Writes the configuration of relay `orders`, with its endpoints on a free port unless `extra` says
  * where; `extra` (NULL or YAML at top level) is appended, `relay_extra` (NULL or ", key: value
  * ...") goes into the relay section. */

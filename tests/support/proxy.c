@@ -1,14 +1,13 @@
 #include "proxy.h"
 
+#include "loopback.h"
 #include "tmp.h"
 
 #include "base/str.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -61,16 +60,9 @@ struct proxy {
 
 /* ---- sockets ---- */
 
-static struct sockaddr_in loopback(int port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
 static int listen_on(int port)
 {
-    const struct sockaddr_in at = loopback(port);
+    const struct sockaddr_in at = loopback_address(port);
     const int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -119,7 +111,7 @@ static void reset_socket(int fd)
 /* -1: nobody listens there. A connection that is still on its way counts as made. */
 static int connect_to(int port)
 {
-    const struct sockaddr_in at = loopback(port);
+    const struct sockaddr_in at = loopback_address(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)

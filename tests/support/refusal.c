@@ -13,14 +13,6 @@
 
 static char out[OUTBOXD_OUT];
 
-static const char *binary(void)
-{
-    static char built[PATH_SIZE];
-
-    path_join(built, build_root(), "outboxd");
-    return getenv("OUTBOXD") != NULL ? getenv("OUTBOXD") : built;
-}
-
 static void take_output(const char *file)
 {
     char *text = file_read(file);
@@ -58,7 +50,7 @@ void outboxd_refuses(const struct outboxd *o, int code, const char *const *words
 
 int outboxd_bare(const char *const *words, char file[PATH_SIZE])
 {
-    const char *argv[8] = {binary()};
+    const char *argv[8] = {outboxd_binary()};
     char folder[PATH_SIZE];
     size_t n = 1;
 
@@ -108,7 +100,7 @@ void outboxd_refuses_nobody(int code, const char *config, const char *const *par
     tmp_folder("nobody", folder);
     path_join(program, folder, "outboxd");
     path_join(log, folder, "log");
-    assert_int_equal(proc_run(WORDS("cp", binary(), program), log, 10000), 0);
+    assert_int_equal(proc_run(WORDS("cp", outboxd_binary(), program), log, 10000), 0);
     proc_start(&p, &(struct proc_params){.argv = WORDS(program, "run", "-c", config),
                                          .out_path = log,
                                          .err_path = log,

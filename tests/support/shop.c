@@ -1,8 +1,8 @@
 #include "shop.h"
 
 #include "check.h"
+#include "loopback.h"
 
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,16 +17,6 @@ static const char *const databases[SHOP_SERVICES] = {"orders", "inventory", "pay
 static const char *const topics[] = {"order-events", "inventory-events", "payment-events"};
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
-
-static const char *binary(void)
-{
-    static char path[PATH_SIZE];
-
-    if (getenv("OUTBOXD") != NULL)
-        return getenv("OUTBOXD");
-    path_join(path, build_root(), "outboxd");
-    return path;
-}
 
 static void run(const struct shop *s, const char *const *argv)
 {
@@ -63,9 +53,10 @@ static void apply(struct shop *s, int i)
 
     (void)snprintf(sql, sizeof sql, "%s/deploy/example/sql/%s.sql", source_root(), shop_names[i]);
     if (i < SHOP_RELAYS)
-        run(s, (const char *const[]){binary(), "migrate", "-c", s->relay[i].config, "--url",
+        run(s, (const char *const[]){outboxd_binary(), "migrate", "-c", s->relay[i].config, "--url",
                                      owner.text, NULL});
-    run(s, (const char *const[]){binary(), "migrate", "--inbox", "--url", owner.text, NULL});
+    run(s,
+        (const char *const[]){outboxd_binary(), "migrate", "--inbox", "--url", owner.text, NULL});
     for (int twice = 0; twice < 2; twice++) /* harmless to run again */
         run(s, (const char *const[]){"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-d",
                                      owner.text, "-f", sql, NULL});
@@ -227,21 +218,14 @@ int shop_try_order(struct shop *s, const char *variable, bool rest, char *out)
 
 static bool dial(struct shop *s)
 {
-    const struct sockaddr_in to = {.sin_family = AF_INET,
-                                   .sin_port = htons((uint16_t)s->port),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct timeval patience = {.tv_sec = 10};
     const int one = 1;
 
     if (s->http >= 0)
         return true;
-    s->http = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)setsockopt(s->http, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    (void)setsockopt(s->http, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(s->http, (const struct sockaddr *)&to, sizeof to) == 0)
-        return true;
-    hang_up(s);
-    return false;
+    s->http = loopback_connect(s->port, 10000);
+    if (s->http >= 0)
+        (void)setsockopt(s->http, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return s->http >= 0;
 }
 
 /* Reads one answer with a Content-Length; its code, or 0. */
@@ -270,15 +254,18 @@ static int read_answer(int fd, char *out, size_t size)
     return (int)strtol(text + strcspn(text, " "), NULL, 10);
 }
 
-int shop_request(struct shop *s, const char *head, const char *body, char *out, size_t size)
+/* `headers`: lines with their ends. */
+static int ask(struct shop *s, const char *head, const char *headers, const char *body, char *out,
+               size_t size)
 {
     char text[4096];
     int code = 0;
     int len;
 
     out[0] = '\0';
-    len = snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: shop\r\nContent-Length: %zu\r\n\r\n%s",
-                   head, strlen(body), body);
+    len =
+        snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: shop\r\n%sContent-Length: %zu\r\n\r\n%s",
+                 head, headers, strlen(body), body);
     assert_true(len > 0 && (size_t)len < sizeof text);
     if (dial(s) && send(s->http, text, (size_t)len, MSG_NOSIGNAL) == len)
         code = read_answer(s->http, out, size);
@@ -287,26 +274,18 @@ int shop_request(struct shop *s, const char *head, const char *body, char *out, 
     return code;
 }
 
+int shop_request(struct shop *s, const char *head, const char *body, char *out, size_t size)
+{
+    return ask(s, head, "", body, out, size);
+}
+
 int shop_post(struct shop *s, const char *key, const char *body, char *out, size_t size)
 {
-    char head[300];
-    char text[4096];
-    int code = 0;
-    int len;
+    char header[300] = "";
 
-    out[0] = '\0';
-    (void)snprintf(head, sizeof head, "%s%s%s",
-                   key == NULL ? "" : "Idempotency-Key: ", key == NULL ? "" : key,
-                   key == NULL ? "" : "\r\n");
-    len = snprintf(text, sizeof text,
-                   "POST /orders HTTP/1.1\r\nHost: shop\r\n%sContent-Length: %zu\r\n\r\n%s", head,
-                   strlen(body), body);
-    assert_true(len > 0 && (size_t)len < sizeof text);
-    if (dial(s) && send(s->http, text, (size_t)len, MSG_NOSIGNAL) == len)
-        code = read_answer(s->http, out, size);
-    if (code == 0)
-        hang_up(s);
-    return code;
+    if (key != NULL)
+        (void)snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", key);
+    return ask(s, "POST /orders", header, body, out, size);
 }
 
 /* ---- the books ------------------------------------------------------------------------------- */

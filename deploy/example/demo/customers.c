@@ -1,21 +1,19 @@
 #include "customers.h"
 
+#include "../../../tests/support/loopback.h"
 #include "../../../tests/support/tmp.h"
 #include "../../demo/say.h"
 #include "base/str.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-#define PATIENCE_S  3  /* for one answer */
-#define RETRY_MS    60 /* until the next attempt */
-#define OUT_OF_100  12 /* orders of something sold out; as many have a refused card */
+#define PATIENCE_MS 3000 /* for one answer */
+#define RETRY_MS    60   /* until the next attempt */
+#define OUT_OF_100  12   /* orders of something sold out; as many have a refused card */
 #define LINES_MAX   3
 #define ANSWER_SIZE 4096
 
@@ -118,35 +116,13 @@ static void write_request(struct str *out, const struct customers *c, size_t num
     str_release(&body);
 }
 
-static int connect_to(int port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    union {
-        const struct sockaddr_in *in;
-        const struct sockaddr *any;
-    } address = {.in = &at};
-    const struct timeval limit = {.tv_sec = PATIENCE_S};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, address.any, sizeof at) == 0)
-        return fd;
-    (void)close(fd);
-    return -1;
-}
-
 /* Sends the request and takes all that comes until the other side closes. Returns the status code;
  * 0 when nobody answers, or not to the end. */
 static int ask(int port, const struct str *request, char answer[ANSWER_SIZE])
 {
     size_t used = 0;
     ssize_t n = -1;
-    int fd = connect_to(port);
+    int fd = loopback_connect(port, PATIENCE_MS);
 
     if (fd < 0)
         return 0;
