@@ -356,7 +356,7 @@ install: all ## install to DESTDIR/PREFIX: program, libinbox, SQL, unit, manuals
 .PHONY: deb
 deb: ## build the Debian packages outboxd, libinbox0 and libinbox-dev, in BUILD/deb
 	@sh deploy/install-deps.sh build deb
-	@$(SUBMAKE) all
+	+@$(SUBMAKE) all
 	@rm -rf $(BUILD)/deb
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(abspath $(BUILD))/deb/root PREFIX=/usr libdir=/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH) \
 		zshdir=/usr/share/zsh/vendor-completions
