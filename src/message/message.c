@@ -16,26 +16,27 @@ void message_release(struct message *m)
     str_release(&m->header_buf);
 }
 
-static int build_topic(struct message *m, const struct route_table *routes, const struct event *e,
-                       struct err *err)
+static void put_topic(struct str *out, const char *template, const struct event *e)
 {
-    const char *template = routes->routes[m->route].topic;
-    struct slice topic;
-
-    str_reset(&m->topic_buf);
+    str_reset(out);
     if (e->topic.ptr != NULL) {
-        str_put_slice(&m->topic_buf, e->topic);
+        str_put_slice(out, e->topic);
     } else if (template != NULL) {
-        topic_expand(&m->topic_buf, template, e->aggregate_type, e->event_type);
+        topic_expand(out, template, e->aggregate_type, e->event_type);
     } else {
-        str_put_slice(&m->topic_buf, e->aggregate_type);
-        str_puts(&m->topic_buf, "-events");
+        str_put_slice(out, e->aggregate_type);
+        str_puts(out, "-events");
     }
-    topic = str_slice(&m->topic_buf);
-    if (route_topic_check(routes, m->route, e, topic, err) != 0)
-        return -1;
-    m->topic = topic;
-    return 0;
+}
+
+void message_address(struct message *m, const struct route_table *routes, const struct event *e)
+{
+    m->route = route_find(routes, e);
+    put_topic(&m->topic_buf, routes->routes[m->route].topic, e);
+    m->topic = (struct slice){0};
+    if (topic_name_is_legal(str_slice(&m->topic_buf)))
+        m->topic = str_slice(&m->topic_buf);
+    m->key = e->partition_key.ptr != NULL ? e->partition_key : e->aggregate_id;
 }
 
 static bool is_enveloped(const struct route *route, const struct event *e)
@@ -151,15 +152,15 @@ int message_build(struct message *m, const struct route_table *routes, const str
 {
     const struct route *route;
 
-    m->route = route_find(routes, e);
+    message_address(m, routes, e);
     route = &routes->routes[m->route];
-    m->topic = (struct slice){0};
-    m->key = e->partition_key.ptr != NULL ? e->partition_key : e->aggregate_id;
     m->value = (struct slice){0};
     m->header_count = 0;
     m->created_at_us = e->created_at_us;
-    if (build_topic(m, routes, e, err) != 0)
+    if (route_topic_check(routes, m->route, e, str_slice(&m->topic_buf), err) != 0) {
+        m->topic = (struct slice){0};
         return -1;
+    }
     if (e->oversize_bytes > 0)
         return err_set(
             err, ERR_CONFIG,

@@ -56,6 +56,11 @@ struct message {
 void message_init(struct message *m);
 void message_release(struct message *m);
 
+/* Where the message of `e` goes: sets route, key and topic, without looking at payload and headers.
+ * The topic is the NULL slice when it is no legal name. Two events of one relay wait for one
+ * another only if topic and key are the same. */
+void message_address(struct message *m, const struct route_table *routes, const struct event *e);
+
 /* Builds the message of `e`. Pure: the same event gives the same bytes.
  *
  * Value: payload_bytes as they are, if the row has them; else nothing (a tombstone) for a NULL

@@ -75,6 +75,31 @@ size_t route_find(const struct route_table *t, const struct event *e)
     return 0;
 }
 
+/* FNV-1a. A string that is not there differs from an empty one. */
+static uint64_t mark_text(uint64_t mark, const char *text)
+{
+    const char *c = text != NULL ? text : "\xff";
+
+    do
+        mark = (mark ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    while (*c++ != '\0');
+    return mark;
+}
+
+uint64_t route_table_mark(const struct route_table *t)
+{
+    uint64_t mark = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 1; i <= t->count; i++) {
+        const struct route *r = &t->routes[i % t->count]; /* the default route is tried last */
+
+        mark = mark_text(mark, r->match_aggregate_type);
+        mark = mark_text(mark, r->match_event_type);
+        mark = mark_text(mark, r->topic);
+    }
+    return mark;
+}
+
 static const char *const formats[] = {
 #define X(name, word) [FORMAT_##name] = (word),
     FORMATS(X)

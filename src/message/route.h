@@ -9,6 +9,7 @@
 #include "message/event.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* name, word of the configuration */
 #define FORMATS(X)                                                                                 \
@@ -93,6 +94,11 @@ NODISCARD int topic_template_check(const char *template, struct err *err);
 const char *route_fixed_topic(const struct route *r);
 
 size_t route_find(const struct route_table *t, const struct event *e); /* index; 0 is the default */
+
+/* Tells tables apart that send an event to different topics: a hash of patterns and templates in
+ * their order, and of nothing else. The same in every version of outboxd. */
+uint64_t route_table_mark(const struct route_table *t);
+
 bool route_topic_allowed(const struct route_table *t, struct slice topic);
 
 /* For an event and the topic that it gave: -1 and ERR_CONFIG when the name is illegal or

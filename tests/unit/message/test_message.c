@@ -397,6 +397,27 @@ static void pure(void **state)
     message_release(&other);
 }
 
+/* What cannot become a message has an address all the same; it is the message's own. */
+static void an_address(void **state)
+{
+    struct fixture *f = *state;
+
+    message_address(&f->m, &f->routes, &f->e);
+    assert_slice(f->m.topic, "order-events");
+    assert_slice(f->m.key, "order-1");
+    assert_int_equal(f->m.route, 0);
+    route_table_allow(&f->routes, "others");
+    f->e.partition_key = SLICE_LIT("");
+    f->e.oversize_bytes = 1;
+    f->e.headers = SLICE_LIT("[");
+    message_address(&f->m, &f->routes, &f->e);
+    assert_slice(f->m.topic, "order-events");
+    assert_slice(f->m.key, "");
+    f->e.topic = SLICE_LIT("not a topic");
+    message_address(&f->m, &f->routes, &f->e);
+    assert_slice_null(f->m.topic);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -419,6 +440,7 @@ int main(void)
         T(oversize),
         T(bytes_that_the_window_counts),
         T(a_refusal_leaves_nothing_behind),
+        T(an_address),
         T(pure),
     };
 

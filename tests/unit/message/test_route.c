@@ -240,6 +240,45 @@ static void words(void **state)
     assert_int_equal(p, ON_ERROR_PARK);
 }
 
+static uint64_t mark_of(const char *aggregate_type, const char *event_type, const char *topic)
+{
+    struct route_table t;
+    struct route *r;
+    uint64_t mark;
+
+    route_table_init(&t);
+    r = route_table_add(&t);
+    r->match_aggregate_type = aggregate_type == NULL ? NULL : xstrdup(aggregate_type);
+    r->match_event_type = event_type == NULL ? NULL : xstrdup(event_type);
+    r->topic = topic == NULL ? NULL : xstrdup(topic);
+    mark = route_table_mark(&t);
+    r->format = FORMAT_RAW;
+    r->on_error = ON_ERROR_SKIP;
+    r->dead_letter_topic = xstrdup("dead");
+    route_table_allow(&t, "orders");
+    assert_true(route_table_mark(&t) == mark); /* these send nothing elsewhere */
+    route_table_release(&t);
+    return mark;
+}
+
+/* The mark of a table is stored, so that it may not change with the version. */
+static void marks(void **state)
+{
+    const uint64_t all[] = {mark_of(NULL, NULL, NULL),    mark_of("order", NULL, NULL),
+                            mark_of(NULL, "order", NULL), mark_of(NULL, NULL, "order"),
+                            mark_of("", NULL, NULL),      mark_of("ord", "er", NULL),
+                            mark_of("order", "", NULL),   mark_of("order", "", "")};
+    struct route_table t;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        for (size_t j = 0; j < i; j++)
+            assert_true(all[i] != all[j]);
+    route_table_init(&t);
+    assert_true(route_table_mark(&t) == UINT64_C(0xb393300cab9fecf2));
+    route_table_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +290,7 @@ int main(void)
         cmocka_unit_test(allowed_topics),
         cmocka_unit_test(first_match_wins),
         cmocka_unit_test(defaults_of_a_route),
+        cmocka_unit_test(marks),
         cmocka_unit_test(words),
     };
 
