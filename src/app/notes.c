@@ -26,6 +26,8 @@ static enum log_level level_of(enum relay_note note)
     case RELAY_NOTE_LEADING:
     case RELAY_NOTE_RECOVERED:
     case RELAY_NOTE_PARTITIONS_GREW:
+    case RELAY_NOTE_LANE_FLOWS:
+    case RELAY_NOTE_LANE_MERGED:
     case RELAY_NOTE_PAUSED:
     case RELAY_NOTE_RESUMED:
     case RELAY_NOTE_DRAINING:
@@ -37,6 +39,10 @@ static enum log_level level_of(enum relay_note note)
     case RELAY_NOTE_LEASE_EXPIRED:
     case RELAY_NOTE_RECOVERING:
     case RELAY_NOTE_STALLED:
+    case RELAY_NOTE_PARKED:
+    case RELAY_NOTE_LANE_TRIED:
+    case RELAY_NOTE_SKIPPED:
+    case RELAY_NOTE_LANES_FOLDED:
         return LOG_WARN;
     case RELAY_NOTE_HALTED:
     case RELAY_NOTE_FATAL:

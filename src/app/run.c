@@ -127,9 +127,19 @@ static void source_renewed(void *ctx, enum lease_answer answer)
     relay_on_renewed(((struct run *)ctx)->relay, answer);
 }
 
-static void source_stored(void *ctx, enum lease_answer answer)
+static void source_asked(void *ctx, const uint32_t *lanes, size_t count)
 {
-    relay_on_stored(((struct run *)ctx)->relay, answer);
+    relay_on_asked(((struct run *)ctx)->relay, lanes, count);
+}
+
+static void source_stored(void *ctx, uint32_t lane, enum lease_answer answer)
+{
+    relay_on_stored(((struct run *)ctx)->relay, lane, answer);
+}
+
+static void source_changed(void *ctx, enum lease_answer answer)
+{
+    relay_on_changed(((struct run *)ctx)->relay, answer);
 }
 
 static void source_released(void *ctx)
@@ -142,19 +152,19 @@ static void source_batch(void *ctx, struct slice snapshot, bool complete)
     relay_on_batch(((struct run *)ctx)->relay, snapshot, complete);
 }
 
-static void source_probed(void *ctx, bool many_new, int64_t min_new_id)
+static void source_probed(void *ctx, uint32_t stream, bool many_new, int64_t min_new_id)
 {
-    relay_on_probed(((struct run *)ctx)->relay, many_new, min_new_id);
+    relay_on_probed(((struct run *)ctx)->relay, stream, many_new, min_new_id);
 }
 
-static enum row_verdict source_row(void *ctx, const struct event *e)
+static enum row_verdict source_row(void *ctx, uint32_t stream, const struct event *e)
 {
-    return relay_on_row(((struct run *)ctx)->relay, e);
+    return relay_on_row(((struct run *)ctx)->relay, stream, e);
 }
 
-static void source_fetched(void *ctx, uint32_t rows, bool dropped)
+static void source_fetched(void *ctx, uint32_t stream, const struct fetched *f)
 {
-    relay_on_fetched(((struct run *)ctx)->relay, rows, dropped);
+    relay_on_fetched(((struct run *)ctx)->relay, stream, f);
 }
 
 static void source_armed(void *ctx, bool armed)
@@ -171,8 +181,10 @@ static const struct source_events source_events = {
     .opened = source_opened,
     .lost = source_lost,
     .lease = source_lease,
+    .asked = source_asked,
     .renewed = source_renewed,
     .stored = source_stored,
+    .changed = source_changed,
     .released = source_released,
     .batch = source_batch,
     .probed = source_probed,
@@ -182,19 +194,20 @@ static const struct source_events source_events = {
     .bell = source_bell,
 };
 
-static void sink_acked(void *ctx, uint64_t seq, int32_t partition)
+static void sink_acked(void *ctx, uint32_t stream, uint64_t seq, int32_t partition)
 {
-    relay_on_acked(((struct run *)ctx)->relay, seq, partition);
+    relay_on_acked(((struct run *)ctx)->relay, stream, seq, partition);
 }
 
-static void sink_refused(void *ctx, uint64_t seq, enum refusal why, const char *text)
+static void sink_refused(void *ctx, uint32_t stream, uint64_t seq, enum refusal why,
+                         const char *text)
 {
-    relay_on_refused(((struct run *)ctx)->relay, seq, why, text);
+    relay_on_refused(((struct run *)ctx)->relay, stream, seq, why, text);
 }
 
-static void sink_error(void *ctx, enum refusal why, const char *text)
+static void sink_error(void *ctx, uint32_t stream, enum refusal why, const char *text)
 {
-    relay_on_sink_error(((struct run *)ctx)->relay, why, text);
+    relay_on_sink_error(((struct run *)ctx)->relay, stream, why, text);
 }
 
 /* ---- parameters ---- */
@@ -278,6 +291,7 @@ static int make_source(struct run *run, struct err *err)
         .statement_timeout_ms = s->postgres.statement_timeout_ms,
         .max_event_bytes = s->relay.max_event_bytes,
         .retention_keep_ms = s->retention.keep_ms,
+        .routes = &s->routes,
         .doorbell = s->relay.wakeup == WAKEUP_DOORBELL,
     };
 

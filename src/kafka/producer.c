@@ -80,7 +80,7 @@ static void refuse(struct kafka_sink *s, const rd_kafka_message_t *m, uint64_t s
         (void)snprintf(text, sizeof(text), "%s [%d]: %s", rd_kafka_topic_name(m->rkt),
                        (int)m->partition, said);
     }
-    s->listener.refused(s->listener.ctx, seq, why, text);
+    s->listener.refused(s->listener.ctx, MAIN_STREAM, seq, why, text);
 }
 
 /* Returns the number of reports. Stops when the listener has replaced the producer: the rest is of
@@ -97,7 +97,7 @@ static int take_reports(struct kafka_sink *s, rd_kafka_event_t *ev)
             continue;
         }
         told_acked(&s->told);
-        s->listener.acked(s->listener.ctx, seq, m->partition);
+        s->listener.acked(s->listener.ctx, MAIN_STREAM, seq, m->partition);
     }
     return taken;
 }
@@ -126,7 +126,7 @@ static void take_error(struct kafka_sink *s, rd_kafka_event_t *ev)
         return;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         (void)snprintf(text, sizeof(text), "no broker of %s answers", s->brokers);
-    s->listener.error(s->listener.ctx, why, text);
+    s->listener.error(s->listener.ctx, MAIN_STREAM, why, text);
 }
 
 static void take_log(struct kafka_sink *s, rd_kafka_event_t *ev)
@@ -225,9 +225,8 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 /* ---- ops ------------------------------------------------------------------------------------- */
 
-static void sink_topic(void *ctx, uint32_t topic, const char *name)
+static void add_topic(struct kafka_sink *s, uint32_t topic, const char *name)
 {
-    struct kafka_sink *s = ctx;
     if (topic >= s->topic_count) {
         size_t count = (size_t)topic + 16;
         s->topic_names = xrealloc(s->topic_names, count * sizeof(char *));
@@ -244,9 +243,16 @@ static void sink_topic(void *ctx, uint32_t topic, const char *name)
         log_debug("topic is not usable yet", LOG_S("topic", name), LOG_S("error", ignored.text));
 }
 
-static int32_t sink_partitions(void *ctx, uint32_t topic)
+static void sink_topic(void *ctx, uint32_t stream, uint32_t topic, const char *name)
+{
+    assert(stream == MAIN_STREAM);
+    add_topic(ctx, topic, name);
+}
+
+static int32_t sink_partitions(void *ctx, uint32_t stream, uint32_t topic)
 {
     const struct kafka_sink *s = ctx;
+    assert(stream == MAIN_STREAM);
     return s->client ? client_partitions(s->client, topic) : 0;
 }
 
@@ -264,29 +270,30 @@ static int refuse_now(rd_kafka_resp_err_t code, struct kafka_sink *s, const char
     return -EIO;
 }
 
-static int sink_send(void *ctx, uint32_t topic, int32_t partition, const struct message *m,
-                     uint64_t seq, struct send_refusal *why)
+static int sink_send(void *ctx, uint32_t stream, const struct sending *to, const struct message *m,
+                     struct send_refusal *why)
 {
     struct kafka_sink *s = ctx;
-    assert(topic < s->topic_count && s->topic_names[topic]);
+    uint32_t topic = to->topic;
+    assert(stream == MAIN_STREAM && topic < s->topic_count && s->topic_names[topic]);
     const char *name = s->topic_names[topic];
     why->cause = REFUSAL_PRODUCER_FATAL;
     if (!s->client) {
         err_set(&why->err, ERR_UNAVAILABLE, "topic %s: there is no producer at present", name);
         return -ENOTCONN;
     }
-    if (partition > OPAQUE_PARTITION_MAX) {
+    if (to->partition > OPAQUE_PARTITION_MAX) {
         err_set(&why->err, ERR_SOFTWARE, "topic %s: partition %d is beyond what can be sent", name,
-                (int)partition);
+                (int)to->partition);
         return -EINVAL;
     }
     rd_kafka_topic_t *rkt = client_topic(s->client, topic, name, &why->err);
     if (!rkt)
         return -EIO;
-    if (seq > s->newest_seq)
-        s->newest_seq = seq;
+    if (to->seq > s->newest_seq)
+        s->newest_seq = to->seq;
     rd_kafka_resp_err_t code =
-        record_produce(s->client->rk, rkt, m, NULL, client_opaque(seq, partition));
+        record_produce(s->client->rk, rkt, m, NULL, client_opaque(to->seq, to->partition));
     if (!code)
         return 0;
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
@@ -311,9 +318,10 @@ static void discard(struct kafka_sink *s)
         s->leaving = old;
 }
 
-static int sink_reset(void *ctx, struct err *err)
+static int sink_reset(void *ctx, uint32_t stream, struct err *err)
 {
     struct kafka_sink *s = ctx;
+    assert(stream == MAIN_STREAM);
     discard(s);
     /* The one that serve stands on will need room too. */
     int leaving = (s->served ? 1 : 0) + (s->leaving ? 1 : 0);
@@ -329,16 +337,19 @@ static int sink_reset(void *ctx, struct err *err)
         return -1;
     for (size_t i = 0; i < s->topic_count; i++) {
         if (s->topic_names[i])
-            sink_topic(s, (uint32_t)i, s->topic_names[i]);
+            add_topic(s, (uint32_t)i, s->topic_names[i]);
     }
     return 0;
 }
 
-static bool sink_diagnose(void *ctx, uint32_t topic, struct err *err, enum refusal *cause)
+static bool sink_diagnose(void *ctx, uint32_t stream, const struct sending *what, struct err *err,
+                          enum refusal *cause)
 {
     struct kafka_sink *s = ctx;
+    uint32_t topic = what->topic;
     rd_kafka_topic_t *rkt = NULL;
     char fatal[384];
+    assert(stream == MAIN_STREAM);
     if (!s->client)
         return false;
     if (rd_kafka_fatal_error(s->client->rk, NULL, 0)) {

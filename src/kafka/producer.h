@@ -16,9 +16,9 @@ struct kafka_sink;
  * relay_on_sink_error. Texts are lent for the call. */
 struct kafka_listener {
     void *ctx;
-    void (*acked)(void *ctx, uint64_t seq, int32_t partition);
-    void (*refused)(void *ctx, uint64_t seq, enum refusal why, const char *text);
-    void (*error)(void *ctx, enum refusal why, const char *text);
+    void (*acked)(void *ctx, uint32_t stream, uint64_t seq, int32_t partition);
+    void (*refused)(void *ctx, uint32_t stream, uint64_t seq, enum refusal why, const char *text);
+    void (*error)(void *ctx, uint32_t stream, enum refusal why, const char *text);
 };
 
 /* The implementation of the core's ops; their ctx is the struct kafka_sink. */

@@ -263,12 +263,12 @@ static void store_through(void *ctx)
 {
     struct progress *p = ctx;
 
-    p->params.events->stored(p->params.ctx, p->stored);
+    p->params.events->stored(p->params.ctx, 0, p->stored);
 }
 
-void progress_store(struct progress *p, int64_t epoch, const struct position *position,
-                    uint64_t events, bool synchronously)
+void progress_store(struct progress *p, int64_t epoch, const struct store_request *request)
 {
+    const struct position *position = request->position;
     char epoch_text[24];
     char last_id[24];
     char count[24];
@@ -279,12 +279,13 @@ void progress_store(struct progress *p, int64_t epoch, const struct position *po
                                   str_text(&position->base),
                                   target,
                                   last_id,
-                                  synchronously ? "on" : "off",
+                                  request->synchronously ? "on" : "off",
                                   count};
 
+    assert(request->lane == 0);
     (void)snprintf(epoch_text, sizeof(epoch_text), "%" PRId64, epoch);
     (void)snprintf(last_id, sizeof(last_id), "%" PRId64, position->last_id);
-    (void)snprintf(count, sizeof(count), "%" PRIu64, events);
+    (void)snprintf(count, sizeof(count), "%" PRIu64, request->events);
     ask(p, "store", values, ARRAY_LEN(values),
         &(struct session_query){.result = store_result, .done = store_through});
 }

@@ -31,8 +31,7 @@ void progress_forget(struct progress *p);
  * connection). */
 void progress_take(struct progress *p, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat);
 void progress_renew(struct progress *p, int64_t epoch);
-void progress_store(struct progress *p, int64_t epoch, const struct position *position,
-                    uint64_t events, bool synchronously);
+void progress_store(struct progress *p, int64_t epoch, const struct store_request *request);
 void progress_release(struct progress *p);
 void progress_tell(struct progress *p, int64_t epoch, const struct trouble *trouble);
 

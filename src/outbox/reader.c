@@ -72,7 +72,8 @@ static void fetched(struct reader *r)
     PQclear(r->polled);
     r->polled = NULL;
     r->task = TASK_NONE;
-    r->params.events->fetched(r->params.ctx, r->taken, r->dropped);
+    r->params.events->fetched(r->params.ctx, MAIN_STREAM,
+                              &(struct fetched){.rows = r->taken, .dropped = r->dropped});
 }
 
 /* ---- setup ---- */
@@ -137,7 +138,7 @@ static void offer_polled(struct reader *r)
             break_session(r, &err);
             return;
         }
-        r->held = r->params.events->row(r->params.ctx, &e) == ROW_HOLD;
+        r->held = r->params.events->row(r->params.ctx, MAIN_STREAM, &e) == ROW_HOLD;
         if (r->life != life || r->held)
             return;
         r->taken++;
@@ -262,7 +263,7 @@ static void probe_through(void *ctx)
         return;
     }
     r->task = TASK_NONE;
-    r->params.events->probed(r->params.ctx, r->many_new, r->min_new_id);
+    r->params.events->probed(r->params.ctx, MAIN_STREAM, r->many_new, r->min_new_id);
 }
 
 void reader_probe(struct reader *r, const struct position *position, uint32_t few_rows)
@@ -307,7 +308,7 @@ static bool page_row(void *ctx, struct slice data)
         }
         if (got <= 0)
             break;
-        if (r->params.events->row(r->params.ctx, &e) == ROW_HOLD && r->life == life) {
+        if (r->params.events->row(r->params.ctx, MAIN_STREAM, &e) == ROW_HOLD && r->life == life) {
             r->held = true;
             r->held_event = e;
             r->piece_used = data.len - piece.len;

@@ -17,6 +17,7 @@
 #include "outbox/retention.h"
 #include "outbox/session.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,10 +208,9 @@ static void source_renew(void *ctx, int64_t epoch)
     progress_renew(((struct outbox_source *)ctx)->progress, epoch);
 }
 
-static void source_store(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
-                         bool synchronously)
+static void source_store(void *ctx, int64_t epoch, const struct store_request *request)
 {
-    progress_store(((struct outbox_source *)ctx)->progress, epoch, position, events, synchronously);
+    progress_store(((struct outbox_source *)ctx)->progress, epoch, request);
 }
 
 static void source_release(void *ctx)
@@ -228,23 +228,28 @@ static void source_poll(void *ctx, const struct str *base, uint32_t max_rows, si
     reader_poll(((struct outbox_source *)ctx)->reader, base, max_rows, max_bytes);
 }
 
-static void source_probe(void *ctx, const struct position *position, uint32_t few_rows)
+static void source_probe(void *ctx, uint32_t stream, const struct position *position,
+                         uint32_t few_rows)
 {
+    assert(stream == MAIN_STREAM);
     reader_probe(((struct outbox_source *)ctx)->reader, position, few_rows);
 }
 
-static void source_page(void *ctx, const struct page_request *request)
+static void source_page(void *ctx, uint32_t stream, const struct page_request *request)
 {
+    assert(stream == MAIN_STREAM);
     reader_page(((struct outbox_source *)ctx)->reader, request);
 }
 
-static void source_resume(void *ctx)
+static void source_resume(void *ctx, uint32_t stream)
 {
+    assert(stream == MAIN_STREAM);
     reader_resume(((struct outbox_source *)ctx)->reader);
 }
 
-static void source_drop_rest(void *ctx)
+static void source_drop_rest(void *ctx, uint32_t stream)
 {
+    assert(stream == MAIN_STREAM);
     reader_drop_rest(((struct outbox_source *)ctx)->reader);
 }
 

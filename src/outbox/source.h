@@ -20,13 +20,15 @@ struct source_events {
     void (*opened)(void *ctx);
     void (*lost)(void *ctx, const struct err *why);
     void (*lease)(void *ctx, const struct lease_view *view);
+    void (*asked)(void *ctx, const uint32_t *lanes, size_t count);
     void (*renewed)(void *ctx, enum lease_answer answer);
-    void (*stored)(void *ctx, enum lease_answer answer);
+    void (*stored)(void *ctx, uint32_t lane, enum lease_answer answer);
+    void (*changed)(void *ctx, enum lease_answer answer);
     void (*released)(void *ctx);
     void (*batch)(void *ctx, struct slice snapshot, bool complete);
-    void (*probed)(void *ctx, bool many_new, int64_t min_new_id);
-    enum row_verdict (*row)(void *ctx, const struct event *e);
-    void (*fetched)(void *ctx, uint32_t rows, bool dropped);
+    void (*probed)(void *ctx, uint32_t stream, bool many_new, int64_t min_new_id);
+    enum row_verdict (*row)(void *ctx, uint32_t stream, const struct event *e);
+    void (*fetched)(void *ctx, uint32_t stream, const struct fetched *f);
     void (*armed)(void *ctx, bool armed);
     void (*bell)(void *ctx);
 };
@@ -39,9 +41,10 @@ struct outbox_params {
     uint64_t (*now_ms)(void); /* monotonic */
     uint32_t lease_ttl_ms;
     uint32_t connect_timeout_ms;
-    uint32_t statement_timeout_ms; /* of every query but the first of a backlog */
-    size_t max_event_bytes;        /* payload and headers above it are not fetched */
-    int64_t retention_keep_ms;     /* after the end of a day its events go; 0: never */
+    uint32_t statement_timeout_ms;    /* of every query but the first of a backlog */
+    size_t max_event_bytes;           /* payload and headers above it are not fetched */
+    int64_t retention_keep_ms;        /* after the end of a day its events go; 0: never */
+    const struct route_table *routes; /* lent for the source's life: which rows a lane covers */
     bool doorbell; /* wakeup: doorbell; else no bell session is opened, and arm answers false */
 };
 

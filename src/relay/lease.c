@@ -172,8 +172,12 @@ static void store(struct relay *r, bool synchronously)
     s->settled = r->window.settled;
     s->version = r->window.version;
     window_position(&r->window, &s->position);
-    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch, &s->position,
-                                 r->window.settled - r->window.stored, synchronously));
+    RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch,
+                                 &(struct store_request){
+                                     .position = &s->position,
+                                     .events = r->window.settled - r->window.stored,
+                                     .synchronously = synchronously,
+                                 }));
 }
 
 void store_pump(struct relay *r)
@@ -198,11 +202,12 @@ void store_pump(struct relay *r)
         relay_due(r, due);
 }
 
-void relay_on_stored(struct relay *r, enum lease_answer answer)
+void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
 {
     struct storing *s = &r->storing;
 
     relay_enter(r);
+    assert(lane == 0);
     if (!s->out)
         return;
     s->out = false;

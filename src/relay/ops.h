@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "message/message.h"
+#include "relay/lane.h"
 #include "relay/policy.h"
 
 #include <stdbool.h>
@@ -29,8 +30,38 @@ struct position {
     int64_t last_id;
 };
 
+/* What is read and sent in one order is a stream: stream 0 is main's, the others (1 to
+ * relay.lanes_in_parallel) are those of the lanes that are being tried. Each has a producer and a
+ * window of its own. A number that is free is used again for another lane. */
+#define MAIN_STREAM 0U
+#define STREAMS_MAX 17U
+
 /* ---- the source: Postgres
  * ---------------------------------------------------------------------------------------- */
+
+/* Written into the relay's row, or the lane's, for `status`. */
+struct trouble {
+    char cause[32]; /* a word of the table in relay/policy.h; "" when all is well */
+    char text[512];
+    char event_id[EVENT_ID_TEXT]; /* "" when no single event is to blame */
+    int64_t row_id;               /* its id in outbox.event, or 0 */
+    char topic[250];
+    uint32_t attempts;
+    uint32_t next_try_ms; /* from now; 0: not planned */
+    bool halted;          /* a person is needed */
+    uint32_t lane;        /* whose it is; 0: main's */
+    enum lane_by lane_by; /* when it is a lane's */
+};
+
+/* A lane as it is stored. */
+struct lane_view {
+    uint32_t id; /* from 1; of a relay's lanes each has had another one */
+    struct lane_filter filter;
+    struct position position;
+    struct trouble trouble; /* cause, attempts, next_try_ms: of its last try; cause "" since its
+                               events flow */
+    bool asked;             /* an operator wants it tried */
+};
 
 /* The relay's row as an observer sees it, and whether our attempt to take it succeeded. */
 struct lease_view {
@@ -42,7 +73,13 @@ struct lease_view {
     int64_t epoch;
     int64_t beat;  /* rises with every renewal: a standby watches epoch and beat for change */
     uint32_t bell; /* which doorbell this relay listens to */
-    struct position position; /* only when ours */
+    /* only when ours, all of one transaction: */
+    struct position position; /* main's */
+    const struct lane_view *lanes;
+    uint32_t lane_count;
+    uint32_t last_lane; /* the greatest id that a lane ever had */
+    bool folded;        /* the routes have changed since lanes were made: those were given up, and
+                           main's position went back to where the furthest behind of them stood */
 };
 
 /* What a write to the relay's row tells of it. */
@@ -65,18 +102,39 @@ struct page_request {
         new_from; /* the new xids are read along the id from here (exclusive); only with many_new */
     bool many_new; /* from the probe: read the new xids along the id, else by xid */
     uint32_t max_rows;
+    /* Of a lane: rows that it does not cover may be left out, none that it covers may be missing.
+     * NULL: all rows. */
+    const struct lane_filter *filter;
+    uint32_t scan_rows; /* with a filter: look at so many rows at the most (fetched.read_to) */
 };
 
-/* Written into the relay's row, for `status`. */
-struct trouble {
-    char cause[32]; /* a word of the table in relay/policy.h; "" when all is well */
-    char text[512];
-    char event_id[EVENT_ID_TEXT]; /* "" when no single event is to blame */
-    int64_t row_id;               /* its id in outbox.event, or 0 */
-    char topic[250];
-    uint32_t attempts;
-    uint32_t next_try_ms; /* from now; 0: not planned */
-    bool halted;          /* a person is needed */
+struct store_request {
+    uint32_t lane; /* 0: main */
+    const struct position *position;
+    uint64_t events; /* acknowledged, that it newly covers */
+    bool synchronously;
+};
+
+/* What changes more than one position, or a lane's story: one transaction, on disk before the
+ * answer, which locks the relay's row and does nothing unless epoch and holder are ours. */
+enum lane_change_kind {
+    CHANGE_SPLIT, /* makes a lane of `filter` at `position`, which is stored as that of `from`, too
+                   */
+    CHANGE_FAIL,  /* stores the lane's position, and why its try failed; a wish of an operator is
+                     fulfilled */
+    CHANGE_SKIP, /* records the lane's event of `trouble` in outbox.dead; `position` is behind it */
+    CHANGE_MERGE, /* removes the lane; `position` is main's */
+};
+
+struct lane_change {
+    enum lane_change_kind kind;
+    uint32_t lane;
+    const struct position *position;
+    uint64_t events;                  /* as in struct store_request */
+    uint32_t from;                    /* SPLIT: the lane that it is split off; 0: main */
+    const struct lane_filter *filter; /* SPLIT */
+    const struct trouble *trouble;    /* SPLIT, FAIL, SKIP: event_id, row_id and topic, too */
+    const char *dead_letter_topic;    /* SKIP: where it was sent to; NULL: nowhere */
 };
 
 struct source_ops {
@@ -91,12 +149,14 @@ struct source_ops {
      * that raises the epoch and reads the position. `seen_*` matter for TAKE_IF_UNCHANGED. Answer:
      * relay_on_lease. */
     void (*take)(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat);
-    /* Answer: relay_on_renewed. */
+    /* Answer: relay_on_asked when an operator wants lanes tried, then relay_on_renewed. */
     void (*renew)(void *ctx, int64_t epoch);
-    /* Stores the position if the epoch is still ours, and adds `events` to what the relay's row
-     * counts as published. Answer: relay_on_stored. */
-    void (*store)(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
-                  bool synchronously);
+    /* Stores a lane's position if the epoch is still ours, and adds `events` to what the lane's row
+     * counts as published. One of main and one of all lanes together may be out. Answer:
+     * relay_on_stored. */
+    void (*store)(void *ctx, int64_t epoch, const struct store_request *request);
+    /* One at a time. Answer: relay_on_changed. */
+    void (*change)(void *ctx, int64_t epoch, const struct lane_change *change);
     /* Gives the lease up, if the row's holder is still this process, whatever the epoch: a command
      * may have raised it. Answer: relay_on_released. */
     void (*release)(void *ctx);
@@ -109,14 +169,15 @@ struct source_ops {
      * relay_on_fetched. */
     void (*poll)(void *ctx, const struct str *base, uint32_t max_rows, size_t max_bytes);
     /* A backlog's first look: are the new xids many, and what is the smallest id among them?
-     * Answer: relay_on_probed. */
-    void (*probe)(void *ctx, const struct position *position, uint32_t few_rows);
+     * Answer: relay_on_probed. Of main one read (poll, probe, page) is out at a time, and one of
+     * all other streams together, which does not wait for main's. */
+    void (*probe)(void *ctx, uint32_t stream, const struct position *position, uint32_t few_rows);
     /* The next rows of the present batch in id order. Answer: the rows, and relay_on_fetched. */
-    void (*page)(void *ctx, const struct page_request *request);
+    void (*page)(void *ctx, uint32_t stream, const struct page_request *request);
     /* A row was answered with ROW_HOLD: offer it again, and go on with the rest. */
-    void (*resume)(void *ctx);
+    void (*resume)(void *ctx, uint32_t stream);
     /* A row was answered with ROW_HOLD: forget it and the rest; relay_on_fetched still comes. */
-    void (*drop_rest)(void *ctx);
+    void (*drop_rest)(void *ctx, uint32_t stream);
 
     /* Doorbell: try to take the advisory lock. Answer: relay_on_armed. */
     void (*arm)(void *ctx, uint32_t bell);
@@ -133,29 +194,39 @@ struct send_refusal {
     struct err err;
 };
 
-/* The core numbers topics from 0 in the order of first use; the sink keeps what belongs to a
- * number. */
+/* Where a message goes. The core numbers topics from 0 in the order of their first use in the
+ * stream, and sequence numbers rise within the stream; the sink keeps what belongs to a number. */
+struct sending {
+    uint32_t topic;
+    int32_t partition; /* -1: the count is not known, let the key decide by murmur2 once it is */
+    uint64_t seq;
+};
+
+/* Main's producer is there from the beginning, another stream's from its first reset to close. */
 struct sink_ops {
-    /* A topic appears. Harmless twice. */
-    void (*topic)(void *ctx, uint32_t topic, const char *name);
+    /* A topic appears. Harmless twice. After close a stream's topics are numbered anew. */
+    void (*topic)(void *ctx, uint32_t stream, uint32_t topic, const char *name);
     /* How many partitions the topic has as far as the present producer knows; 0: not known yet. */
-    int32_t (*partitions)(void *ctx, uint32_t topic);
-    /* Hands one message to the producer. `partition` -1 means: the count is not known, let the key
-     * decide by murmur2 once it is. Returns 0; -EAGAIN when the producer's queue is full (try again
-     * after the next ack or tick); another negative errno with `why` filled when the producer
+    int32_t (*partitions)(void *ctx, uint32_t stream, uint32_t topic);
+    /* Hands one message to the producer. Returns 0; -EAGAIN when the producer's queue is full (try
+     * again after the next ack or tick); another negative errno with `why` filled when the producer
      * refuses it (cause as in relay_on_refused). Answer, when 0: relay_on_acked or relay_on_refused
-     * with `seq`, exactly once, unless reset was called. */
-    int (*send)(void *ctx, uint32_t topic, int32_t partition, const struct message *m, uint64_t seq,
+     * with `seq`, exactly once, unless reset or close was called. */
+    int (*send)(void *ctx, uint32_t stream, const struct sending *to, const struct message *m,
                 struct send_refusal *why);
     /* Throws the producer away with everything in it and makes a new one. After it returned no
      * report of the old one arrives. Returns -1 when no producer can be made (err says why); the
      * next call tries again. */
-    int (*reset)(void *ctx, struct err *err);
-    /* Asks the brokers why nothing comes back for this topic (UINT32_MAX: does any broker answer?).
-     * May block for some tens of milliseconds; used only when a message has been waiting for
-     * seconds, or to learn that a trouble is over. Returns true and fills err and cause when it
-     * learnt something. */
-    bool (*diagnose)(void *ctx, uint32_t topic, struct err *err, enum refusal *cause);
+    int (*reset)(void *ctx, uint32_t stream, struct err *err);
+    /* Throws the producer away with everything in it, and its topics. Not of main. Harmless when
+     * there is none. */
+    void (*close)(void *ctx, uint32_t stream);
+    /* Asks the brokers why nothing comes back for this topic (UINT32_MAX: does any broker answer?),
+     * and there for this partition (-1: any). May block for some tens of milliseconds; used only
+     * when a message has been waiting for seconds, or to learn that a trouble is over. Returns true
+     * and fills err and cause when it learnt something. */
+    bool (*diagnose)(void *ctx, uint32_t stream, const struct sending *what, struct err *err,
+                     enum refusal *cause);
 };
 
 /* ---- the host: time, chance, and those who want to know
@@ -174,6 +245,12 @@ enum relay_note {
     X(STALLED, "no acknowledgement")                                                               \
     X(HALTED, "halted: an event cannot be published")                                              \
     X(PARTITIONS_GREW, "partition count changed")                                                  \
+    X(PARKED, "set aside: waits alone in a lane, the others go on")                                \
+    X(LANE_TRIED, "a lane was tried in vain")                                                      \
+    X(LANE_FLOWS, "a lane's events flow again")                                                    \
+    X(LANE_MERGED, "a lane is back with the others")                                               \
+    X(SKIPPED, "given up: recorded in outbox.dead")                                                \
+    X(LANES_FOLDED, "lanes given up for changed routes: publishing from where the oldest stood")   \
     X(PAUSED, "paused: events wait until `outboxd resume`")                                        \
     X(RESUMED, "resumed")                                                                          \
     X(DRAINING, "stopping: waiting for what is in flight")                                         \

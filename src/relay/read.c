@@ -64,7 +64,7 @@ void reading_discard(struct relay *r)
     d->discard = true;
     if (d->held) {
         d->held = false;
-        RELAY_OP(r, r->source->drop_rest(r->source_ctx));
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx, MAIN_STREAM));
     }
 }
 
@@ -257,7 +257,7 @@ static void ask_open_batch(struct relay *r, uint32_t rows)
     reading_position(r, &at);
     if (!d->probed) {
         begin_fetch(r, FETCH_PROBE);
-        RELAY_OP(r, r->source->probe(r->source_ctx, &at, POLL_ROWS));
+        RELAY_OP(r, r->source->probe(r->source_ctx, MAIN_STREAM, &at, POLL_ROWS));
         return;
     }
     request = (struct page_request){
@@ -265,7 +265,7 @@ static void ask_open_batch(struct relay *r, uint32_t rows)
     begin_fetch(r, FETCH_PAGE);
     d->page_rows = rows;
     r->counters.pages++;
-    RELAY_OP(r, r->source->page(r->source_ctx, &request));
+    RELAY_OP(r, r->source->page(r->source_ctx, MAIN_STREAM, &request));
 }
 
 static void held_pump(struct relay *r)
@@ -275,10 +275,10 @@ static void held_pump(struct relay *r)
     if (r->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS ||
         relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
-        RELAY_OP(r, r->source->drop_rest(r->source_ctx));
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx, MAIN_STREAM));
     } else if (!d->blocked && send_has_room(r)) {
         d->held = false;
-        RELAY_OP(r, r->source->resume(r->source_ctx));
+        RELAY_OP(r, r->source->resume(r->source_ctx, MAIN_STREAM));
     } else {
         relay_due(r, d->held_since + HOLD_MS);
     }
@@ -330,12 +330,12 @@ void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
     str_put_slice(&d->snapshot, snapshot);
 }
 
-void relay_on_probed(struct relay *r, bool many_new, int64_t min_new_id)
+void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t min_new_id)
 {
     struct reading *d = &r->reading;
 
     relay_enter(r);
-    assert(d->fetch == FETCH_PROBE);
+    assert(stream == MAIN_STREAM && d->fetch == FETCH_PROBE);
     d->fetch = FETCH_NONE;
     if (!d->discard) {
         d->probed = true;
@@ -382,20 +382,20 @@ static void page_fetched(struct relay *r, uint32_t rows, bool dropped)
     d->last_event = d->due;
 }
 
-void relay_on_fetched(struct relay *r, uint32_t rows, bool dropped)
+void relay_on_fetched(struct relay *r, uint32_t stream, const struct fetched *f)
 {
     struct reading *d = &r->reading;
     enum fetch kind = d->fetch;
 
     relay_enter(r);
-    assert(kind == FETCH_POLL || kind == FETCH_PAGE);
+    assert(stream == MAIN_STREAM && (kind == FETCH_POLL || kind == FETCH_PAGE));
     d->fetch = FETCH_NONE;
     d->held = false;
     if (d->discard)
         d->due = relay_now(r);
     else if (kind == FETCH_POLL)
-        poll_fetched(r, rows, dropped);
+        poll_fetched(r, f->rows, f->dropped);
     else
-        page_fetched(r, rows, dropped);
+        page_fetched(r, f->rows, f->dropped);
     relay_pump(r);
 }

@@ -112,12 +112,14 @@ void recovery_begin(struct relay *r, enum refusal cause, const char *text)
     relay_want_pump(r);
 }
 
-void relay_on_refused(struct relay *r, uint64_t seq, enum refusal why, const char *text)
+void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refusal why,
+                      const char *text)
 {
     const struct window_entry *e;
     bool alone;
 
     relay_enter(r);
+    assert(stream == MAIN_STREAM);
     if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
         return;
     e = window_at(&r->window, seq);
@@ -135,9 +137,10 @@ void relay_on_refused(struct relay *r, uint64_t seq, enum refusal why, const cha
     relay_want_pump(r);
 }
 
-void relay_on_sink_error(struct relay *r, enum refusal why, const char *text)
+void relay_on_sink_error(struct relay *r, uint32_t stream, enum refusal why, const char *text)
 {
     relay_enter(r);
+    assert(stream == MAIN_STREAM);
     if (r->state == RELAY_STOPPED)
         return;
     if (why == REFUSAL_PRODUCER_FATAL) {
@@ -162,7 +165,7 @@ bool recovery_reset_sink(struct relay *r)
     r->counters.producers++;
     r->counters.duplicates_possible += r->window.head - r->window.settled;
     r->in_op = true;
-    rc = r->sink->reset(r->sink_ctx, &err);
+    rc = r->sink->reset(r->sink_ctx, MAIN_STREAM, &err);
     r->in_op = false;
     relay_enter(r);
     topics_close_all(&r->topics);
@@ -292,13 +295,15 @@ static void ask_why(struct relay *r)
     struct recovering *c = &r->rec;
     enum refusal cause = REFUSAL_NONE;
     struct err err = {0};
-    uint32_t topic = UINT32_MAX; /* any broker's answer will do */
+    struct sending what = {.topic = UINT32_MAX, .partition = -1}; /* any broker's answer will do */
     bool learnt;
 
-    if (r->window.in_flight > 0)
-        topic = window_at(&r->window, r->window.settled)->topic;
+    if (r->window.in_flight > 0) {
+        what.topic = window_at(&r->window, r->window.settled)->topic;
+        what.partition = window_at(&r->window, r->window.settled)->partition;
+    }
     r->in_op = true;
-    learnt = r->sink->diagnose(r->sink_ctx, topic, &err, &cause);
+    learnt = r->sink->diagnose(r->sink_ctx, MAIN_STREAM, &what, &err, &cause);
     r->in_op = false;
     relay_enter(r);
     if (!learnt && r->window.in_flight == 0) {
@@ -321,8 +326,9 @@ static void ask_why(struct relay *r)
         return; /* said already */
     count_error(r, cause);
     trouble_set(r, cause, err.text);
-    if (topic != UINT32_MAX)
-        (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s", r->topics.list[topic].name);
+    if (what.topic != UINT32_MAX)
+        (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s",
+                       r->topics.list[what.topic].name);
     c->stalled = true;
     relay_note(r, RELAY_NOTE_STALLED);
 }

@@ -23,6 +23,8 @@ struct relay_params {
     uint32_t lease_ttl_ms;
     uint32_t shutdown_timeout_ms;
     uint32_t stall_after_ms;
+    uint32_t max_lanes;         /* by key; beyond them the topic becomes the lane */
+    uint32_t lanes_in_parallel; /* tried at a time; fewer than STREAMS_MAX */
     enum wakeup_mode wakeup;
     uint32_t poll_max_ms; /* wakeup poll: the longest pause between two looks */
     uint32_t fallback_ms; /* the belt beside the doorbell (1000) */
@@ -48,6 +50,12 @@ struct relay_counters {
     uint64_t polls;
     uint64_t pages;
     uint64_t wakeups[WAKEUP_CAUSES]; /* looks that found events, by what made us look */
+    uint64_t events_passed;          /* by main: a lane covers them */
+    uint64_t events_skipped;
+    uint64_t lane_events; /* of events_published, those that lanes sent */
+    uint64_t lanes_made;
+    uint64_t lanes_merged;
+    uint64_t lane_tries;
     uint64_t stores;
     uint64_t renewals;
     uint64_t takeovers;
@@ -110,33 +118,56 @@ void relay_on_opened(struct relay *r);
 void relay_on_lost(struct relay *r, const struct err *why);
 void relay_on_lease(struct relay *r, const struct lease_view *view);
 void relay_on_renewed(struct relay *r, enum lease_answer answer);
-void relay_on_stored(struct relay *r, enum lease_answer answer);
+/* Before relay_on_renewed: these lanes an operator wants tried. They come again with each renewal
+ * until CHANGE_FAIL or CHANGE_MERGE has told what came of it. */
+void relay_on_asked(struct relay *r, const uint32_t *lanes, size_t count);
+void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer);
+void relay_on_changed(struct relay *r, enum lease_answer answer);
 void relay_on_released(struct relay *r);
 /* The poll's answer. complete: the rows that follow are the whole batch, bounded by `snapshot`. Not
  * complete: there are more than asked for, no rows follow (relay_on_fetched does), and `snapshot`
  * bounds the backlog. */
 void relay_on_batch(struct relay *r, struct slice snapshot, bool complete);
-void relay_on_probed(struct relay *r, bool many_new,
+void relay_on_probed(struct relay *r, uint32_t stream, bool many_new,
                      int64_t min_new_id); /* min_new_id 0: there are none */
 enum row_verdict { ROW_TAKEN, ROW_HOLD };
-enum row_verdict relay_on_row(struct relay *r, const struct event *e);
-/* The rows of a poll or page are through. `rows` counts those offered and taken or dropped; for a
- * page, fewer than max_rows rows (and nothing dropped) means the batch is read to its end. */
-void relay_on_fetched(struct relay *r, uint32_t rows, bool dropped);
+enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct event *e);
+
+struct fetched {
+    uint32_t rows; /* offered, and taken or dropped; of a page without a filter, fewer than max_rows
+                      (and nothing dropped) mean that the batch is read to its end */
+    bool dropped;
+    int64_t read_to; /* of a page with a filter: no row up to here is left to be offered;
+                        INT64_MAX: the batch is read to its end. Else 0 */
+};
+
+/* The rows of a poll or page are through. */
+void relay_on_fetched(struct relay *r, uint32_t stream, const struct fetched *f);
 void relay_on_armed(struct relay *r, bool armed);
 void relay_on_bell(struct relay *r);
 
 /* ---- answers of the sink
  * ----------------------------------------------------------------------------------------- */
-void relay_on_acked(struct relay *r, uint64_t seq, int32_t partition);
-void relay_on_refused(struct relay *r, uint64_t seq, enum refusal why, const char *text);
+void relay_on_acked(struct relay *r, uint32_t stream, uint64_t seq, int32_t partition);
+void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refusal why,
+                      const char *text);
 /* An error that belongs to no message: brokers down, authentication, fatal. */
-void relay_on_sink_error(struct relay *r, enum refusal why, const char *text);
+void relay_on_sink_error(struct relay *r, uint32_t stream, enum refusal why, const char *text);
 
 /* ---- looking in
  * --------------------------------------------------------------------------------------------------
  */
+struct relay_lanes {
+    uint32_t by[LANE_BY_COUNT];
+    uint32_t waiting;    /* for their next try ... */
+    uint32_t for_person; /* ... among them, those whose cause does not pass by itself */
+    uint32_t tried;      /* now, and nothing was acknowledged yet */
+    uint32_t flowing;    /* their events are acknowledged: catching up with main */
+};
+
 enum relay_state relay_state(const struct relay *r);
+/* The lanes beside main; all 0 unless this process leads. */
+void relay_lanes(const struct relay *r, struct relay_lanes *out);
 int64_t relay_epoch(const struct relay *r);
 /* An operator has paused the relay, as far as this process has heard: as the leader, or as a
  * standby from its last look at the row. */

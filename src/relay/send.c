@@ -69,7 +69,7 @@ static enum row_verdict refuse_send(struct relay *r, const struct event *e, enum
 
 static enum permit ask_permit(struct relay *r, uint32_t topic, int32_t *partition)
 {
-    int32_t known = r->sink->partitions(r->sink_ctx, topic);
+    int32_t known = r->sink->partitions(r->sink_ctx, MAIN_STREAM, topic);
     enum permit p =
         topics_permit(&r->topics, topic, known, r->message.key, relay_now(r), partition);
 
@@ -91,7 +91,7 @@ static uint32_t find_topic(struct relay *r)
     uint32_t topic = topics_find(&r->topics, r->message.topic, &added);
 
     if (added)
-        r->sink->topic(r->sink_ctx, topic, r->topics.list[topic].name);
+        r->sink->topic(r->sink_ctx, MAIN_STREAM, topic, r->topics.list[topic].name);
     return topic;
 }
 
@@ -122,29 +122,30 @@ static void push(struct relay *r, const struct event *e, uint32_t topic, int32_t
 static enum row_verdict send_message(struct relay *r, const struct event *e)
 {
     uint32_t topic = find_topic(r);
+    struct sending to = {.topic = topic, .seq = r->window.head};
     struct send_refusal no;
-    int32_t partition;
     int rc;
 
-    if (ask_permit(r, topic, &partition) != PERMIT_SEND)
+    if (ask_permit(r, topic, &to.partition) != PERMIT_SEND)
         return hold_until_report(r);
     if (r->reading.fetch == FETCH_POLL && window_open_batch(&r->window) == NULL)
         reading_begin_batch(r);
-    rc = r->sink->send(r->sink_ctx, topic, partition, &r->message, r->window.head, &no);
+    rc = r->sink->send(r->sink_ctx, MAIN_STREAM, &to, &r->message, &no);
     if (rc == -EAGAIN)
         return hold_until_report(r);
     if (rc != 0)
         return refuse_send(r, e, no.cause, no.err.text);
-    push(r, e, topic, partition);
+    push(r, e, topic, to.partition);
     return ROW_TAKEN;
 }
 
-enum row_verdict relay_on_row(struct relay *r, const struct event *e)
+enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct event *e)
 {
     struct err err = {0};
     enum row_verdict verdict;
 
     relay_enter(r);
+    assert(stream == MAIN_STREAM);
     assert(r->reading.fetch == FETCH_POLL || r->reading.fetch == FETCH_PAGE);
     if (r->reading.discard)
         return ROW_TAKEN;
@@ -184,17 +185,18 @@ static void count_latency(struct relay *r, const struct window_entry *e)
     r->counters.latency_sum_s += seconds;
 }
 
-void relay_on_acked(struct relay *r, uint64_t seq, int32_t partition)
+void relay_on_acked(struct relay *r, uint32_t stream, uint64_t seq, int32_t partition)
 {
     uint64_t settled = r->window.settled;
     const struct window_entry *e;
     int32_t known;
 
     relay_enter(r);
+    assert(stream == MAIN_STREAM);
     if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
         return;
     e = window_at(&r->window, seq);
-    known = r->sink->partitions(r->sink_ctx, e->topic);
+    known = r->sink->partitions(r->sink_ctx, MAIN_STREAM, e->topic);
     if (r->topics.list[e->topic].count == 0 && known > 0)
         topics_set_count(&r->topics, e->topic, known);
     topics_acked(&r->topics, e->topic, partition, seq, relay_now(r));

@@ -42,23 +42,26 @@ static struct bench bench;
 static inline int reset(void)
 {
     struct err err = {0};
-    int rc = kafka_sink_ops.reset(bench.sink, &err);
+    int rc = kafka_sink_ops.reset(bench.sink, MAIN_STREAM, &err);
     if (rc)
         snprintf(bench.error_text, sizeof(bench.error_text), "%s", err.text);
     return rc;
 }
 
-static inline void on_acked(void *ctx, uint64_t seq, int32_t partition)
+static inline void on_acked(void *ctx, uint32_t stream, uint64_t seq, int32_t partition)
 {
     struct bench *b = ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     CHECK(b->partition[seq] == -1 && !b->why[seq], "%lu reported twice", (unsigned long)seq);
     b->partition[seq] = partition;
     b->order[b->acked++] = seq;
 }
 
-static inline void on_refused(void *ctx, uint64_t seq, enum refusal why, const char *text)
+static inline void on_refused(void *ctx, uint32_t stream, uint64_t seq, enum refusal why,
+                              const char *text)
 {
     struct bench *b = ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     CHECK(b->partition[seq] == -1 && !b->why[seq], "%lu reported twice", (unsigned long)seq);
     b->why[seq] = why;
     b->refused++;
@@ -68,9 +71,10 @@ static inline void on_refused(void *ctx, uint64_t seq, enum refusal why, const c
         assert_int_equal(reset(), 0);
 }
 
-static inline void on_error(void *ctx, enum refusal why, const char *text)
+static inline void on_error(void *ctx, uint32_t stream, enum refusal why, const char *text)
 {
     struct bench *b = ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     b->errors++;
     b->last_error = why;
     snprintf(b->error_text, sizeof(b->error_text), "%s", text);
@@ -124,13 +128,19 @@ static inline void turn(void)
 
 static inline void use_topic(const char *name)
 {
-    kafka_sink_ops.topic(bench.sink, 0, name);
-    kafka_sink_ops.topic(bench.sink, 0, name); /* harmless twice */
+    kafka_sink_ops.topic(bench.sink, MAIN_STREAM, 0, name);
+    kafka_sink_ops.topic(bench.sink, MAIN_STREAM, 0, name); /* harmless twice */
 }
 
 static inline int32_t partitions(void)
 {
-    return kafka_sink_ops.partitions(bench.sink, 0);
+    return kafka_sink_ops.partitions(bench.sink, MAIN_STREAM, 0);
+}
+
+static inline bool diagnosed(struct err *err, enum refusal *cause)
+{
+    const struct sending what = {.topic = 0, .partition = -1};
+    return kafka_sink_ops.diagnose(bench.sink, MAIN_STREAM, &what, err, cause);
 }
 
 static inline struct message text_message(const char *key, const char *value)
@@ -144,7 +154,8 @@ static inline struct message text_message(const char *key, const char *value)
 static inline int try_send(const struct message *m, int32_t partition, uint64_t seq)
 {
     struct send_refusal no = {.cause = REFUSAL_NONE};
-    int rc = kafka_sink_ops.send(bench.sink, 0, partition, m, seq, &no);
+    int rc = kafka_sink_ops.send(bench.sink, MAIN_STREAM,
+                                 &(struct sending){.partition = partition, .seq = seq}, m, &no);
     bench.last_why = no.cause;
     if (rc && rc != -EAGAIN)
         snprintf(bench.last_text, sizeof(bench.last_text), "%s", no.err.text);

@@ -150,24 +150,25 @@ static void diagnose_without_a_topic(void **state)
                                         .window_bytes = 1 << 20,
                                         .max_event_bytes = 1000000};
     struct err err = {0};
+    const struct sending anything = {.topic = UINT32_MAX, .partition = -1};
     enum refusal cause = REFUSAL_NONE;
     struct event_base *base = event_base_new();
     struct kafka_sink *sink = kafka_sink_new(&p, base, &err);
     CHECK(sink != NULL, "%s", err.text);
     uint64_t end = test_now_ms() + 10000;
-    while (kafka_sink_ops.diagnose(sink, UINT32_MAX, &err, &cause))
+    while (kafka_sink_ops.diagnose(sink, MAIN_STREAM, &anything, &err, &cause))
         CHECK(test_now_ms() < end, "still: %s", err.text);
     /* A topic that is missing is not what was asked for. */
-    kafka_sink_ops.topic(sink, 0, "no spaces");
+    kafka_sink_ops.topic(sink, MAIN_STREAM, 0, "no spaces");
     int well = 0;
     for (int i = 0; i < 20; i++) {
-        well += !kafka_sink_ops.diagnose(sink, UINT32_MAX, &err, &cause);
+        well += !kafka_sink_ops.diagnose(sink, MAIN_STREAM, &anything, &err, &cause);
         test_sleep_ms(20);
     }
     CHECK(well > 10, "%d of 20: %s", well, err.text);
     kafka_stop(&cluster, 0);
     end = test_now_ms() + 10000;
-    while (!kafka_sink_ops.diagnose(sink, UINT32_MAX, &err, &cause))
+    while (!kafka_sink_ops.diagnose(sink, MAIN_STREAM, &anything, &err, &cause))
         CHECK(test_now_ms() < end, "the broker is down, and diagnose says nothing");
     assert_int_equal(cause, REFUSAL_BROKER_UNREACHABLE);
     assert_contains(err.text, "no broker of 127.0.0.1:");

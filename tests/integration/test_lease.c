@@ -166,7 +166,8 @@ static void test_waiting_for_the_row(void **state)
     position_set(&at, "5:5:", "", 0);
     pg_exec(conn, "BEGIN; UPDATE outbox.relay SET epoch = epoch + 1, holder = gen_random_uuid()");
     was = u.stores;
-    SOURCE_OP(&u, store(u.source, u.view.epoch, &at, 1, false));
+    SOURCE_OP(&u,
+              store(u.source, u.view.epoch, &(struct store_request){.position = &at, .events = 1}));
     source_user_turn(&u, 100);
     assert_int_equal(u.stores, was);
     pg_exec(conn, "COMMIT");

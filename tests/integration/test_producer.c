@@ -123,7 +123,7 @@ static void missing_topic_waits_and_then_flows(void **state)
     /* A busy machine may not answer in time at once, which is told too. */
     for (int i = 0; i < 100 && cause != REFUSAL_TOPIC_MISSING; i++) {
         uint64_t before = test_now_ms();
-        assert_true(kafka_sink_ops.diagnose(bench.sink, 0, &err, &cause));
+        assert_true(diagnosed(&err, &cause));
         CHECK(test_now_ms() - before < 500, "diagnose took %lu ms",
               (unsigned long)(test_now_ms() - before));
     }
@@ -134,7 +134,7 @@ static void missing_topic_waits_and_then_flows(void **state)
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(bench.order[i], i);
     int asked = 1;
-    while (kafka_sink_ops.diagnose(bench.sink, 0, &err, &cause) && asked < 100)
+    while (diagnosed(&err, &cause) && asked < 100)
         asked++;
     CHECK(asked < 100, "%s", err.text); /* nothing is wrong any more */
     close_bench();
@@ -208,7 +208,7 @@ static void full_queue_says_try_again(void **state)
     TURN_UNTIL(strstr(bench.error_text, "no broker of 127.0.0.1:1 answers") != NULL, 5000);
     struct err err = {0};
     enum refusal cause = REFUSAL_NONE;
-    assert_true(kafka_sink_ops.diagnose(bench.sink, 0, &err, &cause));
+    assert_true(diagnosed(&err, &cause));
     assert_int_equal(cause, REFUSAL_BROKER_UNREACHABLE);
     /* Told once, not at each of librdkafka's tries. */
     uint64_t until = test_now_ms() + 3000;

@@ -229,7 +229,7 @@ static void ask(struct source_user *u, const struct position *at, bool page)
     struct page_request request = {.position = at, .many_new = true, .max_rows = 1000};
 
     if (page)
-        SOURCE_OP(u, page(u->source, &request));
+        SOURCE_OP(u, page(u->source, MAIN_STREAM, &request));
     else
         SOURCE_OP(u, poll(u->source, &at->base, 1000, 1 << 20));
 }
@@ -256,7 +256,7 @@ static void test_hold_and_resume(void **state)
             wait_held(&u, &h, was);
             if (u.fetches != was)
                 break;
-            SOURCE_OP(&u, resume(u.source));
+            SOURCE_OP(&u, resume(u.source, MAIN_STREAM));
             uint64_t end = test_now_ms() + 10000;
             int rows = h.rows;
             while (h.rows == rows && test_now_ms() < end)
@@ -293,7 +293,7 @@ static void test_drop_rest(void **state)
         ask(&u, &at, true);
         wait_held(&u, &h, was);
         assert_int_equal(u.fetches, was);
-        SOURCE_OP(&u, drop_rest(u.source));
+        SOURCE_OP(&u, drop_rest(u.source, MAIN_STREAM));
         source_user_wait(&u, &u.fetches, was);
         assert_true(u.dropped);
         assert_int_equal(u.rows, h.rows);
@@ -338,7 +338,7 @@ static void test_drop_rest_of_a_poll(void **state)
     u.row_ctx = &h;
     ask(&u, &at, false);
     wait_held(&u, &h, was);
-    SOURCE_OP(&u, drop_rest(u.source));
+    SOURCE_OP(&u, drop_rest(u.source, MAIN_STREAM));
     source_user_wait(&u, &u.fetches, was);
     assert_true(u.dropped);
     assert_int_equal(u.rows, 5);

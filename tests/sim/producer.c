@@ -44,12 +44,12 @@ static void report(void *self, void *arg)
     if (r->why == REFUSAL_NONE) {
         q->open = true;
         q->opened_us = s->world->now_us;
-        relay_on_acked(s->relay, r->parcel.seq, q->partition);
+        relay_on_acked(s->relay, MAIN_STREAM, r->parcel.seq, q->partition);
         return;
     }
     world_say(s->world, "relay %u: message %" PRIu64 " (event %u) refused: %s", s->instance,
               r->parcel.seq, r->parcel.fact, refusal_name(r->why));
-    relay_on_refused(s->relay, r->parcel.seq, r->why, "the simulation says so");
+    relay_on_refused(s->relay, MAIN_STREAM, r->parcel.seq, r->why, "the simulation says so");
 }
 
 void producer_report(struct producer_queue *q, struct parcel p, enum refusal why)
@@ -70,7 +70,7 @@ static void tell_fatal(void *self, void *arg)
 {
     struct fake_sink *s = self;
     (void)arg;
-    relay_on_sink_error(s->relay, REFUSAL_PRODUCER_FATAL, "fatal: gapless guarantee");
+    relay_on_sink_error(s->relay, MAIN_STREAM, REFUSAL_PRODUCER_FATAL, "fatal: gapless guarantee");
 }
 
 /* Everything that waits fails; what flies is answered, or fails when its time is over. */

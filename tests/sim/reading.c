@@ -158,7 +158,7 @@ static enum row_verdict offer(struct fake_source *s, const struct row *row)
     for (unsigned i = 0; i < 4; i++)
         e.event_id[15 - i] = (uint8_t)(row->fact >> (8 * i));
     s->world->sights[SIGHT_UNSENDABLE] += e.oversize_bytes > 0;
-    enum row_verdict verdict = relay_on_row(s->relay, &e);
+    enum row_verdict verdict = relay_on_row(s->relay, MAIN_STREAM, &e);
     world_say(s->world, "relay %u: row %lld (event %u, key %u, version %u) %s", s->instance,
               (long long)row->id, row->fact, f->key, f->version,
               verdict == ROW_HOLD ? "held" : "taken");
@@ -169,10 +169,10 @@ static void end(struct fake_source *s, bool dropped)
 {
     s->reading.open = false;
     s->read_busy = false;
+    struct fetched f = {.rows = s->reading.count, .dropped = dropped};
     if (s->plan->defect == DEFECT_UNTOLD_DROP)
-        relay_on_fetched(s->relay, s->reading.next, false);
-    else
-        relay_on_fetched(s->relay, s->reading.count, dropped);
+        f = (struct fetched){.rows = s->reading.next};
+    relay_on_fetched(s->relay, MAIN_STREAM, &f);
 }
 
 void reading_deliver(void *self, void *arg)

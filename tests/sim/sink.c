@@ -62,9 +62,10 @@ static uint32_t topic_of(const struct fake_sink *s, const char *name)
     return topic < s->plan->topics ? topic : MAX_TOPICS;
 }
 
-static void op_topic(void *ctx, uint32_t number, const char *name)
+static void op_topic(void *ctx, uint32_t stream, uint32_t number, const char *name)
 {
     struct fake_sink *s = ctx;
+    (void)stream;
     uint32_t topic = topic_of(s, name);
     if (topic == MAX_TOPICS || number >= MAX_TOPICS) {
         world_fail(s->world, "relay %u: topic '%s' as number %u", s->instance, name, number);
@@ -78,9 +79,10 @@ static void op_topic(void *ctx, uint32_t number, const char *name)
     s->topics[topic].wanted = true;
 }
 
-static int32_t op_partitions(void *ctx, uint32_t number)
+static int32_t op_partitions(void *ctx, uint32_t stream, uint32_t number)
 {
     const struct fake_sink *s = ctx;
+    (void)stream;
     return s->topics[s->numbers[number]].known;
 }
 
@@ -208,12 +210,14 @@ static void judge_rate(struct fake_sink *s)
         world_fail(s->world, "relay %u: sends faster than %.0f events a second", s->instance, rate);
 }
 
-static int op_send(void *ctx, uint32_t number, int32_t partition, const struct message *m,
-                   uint64_t seq, struct send_refusal *why)
+static int op_send(void *ctx, uint32_t stream, const struct sending *to, const struct message *m,
+                   struct send_refusal *why)
 {
     struct fake_sink *s = ctx;
-    uint32_t topic = s->numbers[number];
-    struct parcel p = {.seq = seq};
+    uint32_t topic = s->numbers[to->topic];
+    int32_t partition = to->partition;
+    struct parcel p = {.seq = to->seq};
+    (void)stream;
     if (!judge_message(s, topic, m, &p.fact))
         return refuse_send(why, REFUSAL_MESSAGE_INVALID);
     if (partition >= s->topics[topic].known) {
@@ -230,16 +234,17 @@ static int op_send(void *ctx, uint32_t number, int32_t partition, const struct m
     judge_opening(s, &s->topics[topic], partition);
     judge_rate(s);
     world_say(s->world, "relay %u: send %" PRIu64 " (event %u) to topic %u partition %d",
-              s->instance, seq, p.fact, topic, partition);
+              s->instance, to->seq, p.fact, topic, partition);
     take(s, topic, partition, p);
     return 0;
 }
 
 /* ---- life ---- */
 
-static int op_reset(void *ctx, struct err *err)
+static int op_reset(void *ctx, uint32_t stream, struct err *err)
 {
     struct fake_sink *s = ctx;
+    (void)stream;
     producer_throw_away(s);
     if (world_chance(s->world, s->plan->no_reset_permille)) {
         s->world->sights[SIGHT_NO_PRODUCER]++;
@@ -255,9 +260,12 @@ static int op_reset(void *ctx, struct err *err)
     return 0;
 }
 
-static bool op_diagnose(void *ctx, uint32_t number, struct err *err, enum refusal *cause)
+static bool op_diagnose(void *ctx, uint32_t stream, const struct sending *what, struct err *err,
+                        enum refusal *cause)
 {
     const struct fake_sink *s = ctx;
+    uint32_t number = what->topic;
+    (void)stream;
     if (!s->cluster->up)
         *cause = REFUSAL_BROKER_UNREACHABLE;
     else if (number != UINT32_MAX && !s->cluster->topics[s->numbers[number]].exists)
@@ -272,7 +280,7 @@ static void tell_down(void *self, void *arg)
 {
     struct fake_sink *s = self;
     (void)arg;
-    relay_on_sink_error(s->relay, REFUSAL_BROKER_UNREACHABLE, "all brokers are down");
+    relay_on_sink_error(s->relay, MAIN_STREAM, REFUSAL_BROKER_UNREACHABLE, "all brokers are down");
 }
 
 void sink_brokers_down(struct fake_sink *s)

@@ -92,14 +92,14 @@ static void deliver(void *self, void *arg)
         relay_on_renewed(s->relay, lease);
         break;
     case VERB_STORE:
-        relay_on_stored(s->relay, lease);
+        relay_on_stored(s->relay, 0, lease);
         break;
     case VERB_RELEASE:
         relay_on_released(s->relay);
         break;
     case VERB_PROBE:
         s->read_busy = false;
-        relay_on_probed(s->relay, a->yes, a->last_id);
+        relay_on_probed(s->relay, MAIN_STREAM, a->yes, a->last_id);
         break;
     case VERB_ARM:
         relay_on_armed(s->relay, a->yes);
@@ -284,15 +284,14 @@ static void op_renew(void *ctx, int64_t epoch)
     send_request(ctx, SESSION_CONTROL, q);
 }
 
-static void op_store(void *ctx, int64_t epoch, const struct position *position, uint64_t events,
-                     bool synchronously)
+static void op_store(void *ctx, int64_t epoch, const struct store_request *request)
 {
     struct fake_source *s = ctx;
     struct request *q = request_new(s, VERB_STORE);
     q->as.epoch = epoch;
-    copy_position(&q->as, position);
-    q->as.published = events;
-    q->flag = synchronously;
+    copy_position(&q->as, request->position);
+    q->as.published = request->events;
+    q->flag = request->synchronously;
     world_say(s->world, "relay %u: store %s / %s / %lld", s->instance, q->as.base, q->as.target,
               (long long)q->as.last_id);
     send_request(s, SESSION_CONTROL, q);
@@ -327,9 +326,10 @@ static void op_poll(void *ctx, const struct str *base, uint32_t max_rows, size_t
     send_request(s, SESSION_READ, q);
 }
 
-static void op_probe(void *ctx, const struct position *position, uint32_t few_rows)
+static void op_probe(void *ctx, uint32_t stream, const struct position *position, uint32_t few_rows)
 {
     struct fake_source *s = ctx;
+    (void)stream;
     begin_reading(s);
     struct request *q = request_new(s, VERB_PROBE);
     copy_position(&q->as, position);
@@ -337,9 +337,10 @@ static void op_probe(void *ctx, const struct position *position, uint32_t few_ro
     send_request(s, SESSION_READ, q);
 }
 
-static void op_page(void *ctx, const struct page_request *request)
+static void op_page(void *ctx, uint32_t stream, const struct page_request *request)
 {
     struct fake_source *s = ctx;
+    (void)stream;
     begin_reading(s);
     struct request *q = request_new(s, VERB_PAGE);
     copy_position(&q->as, request->position);
@@ -349,14 +350,16 @@ static void op_page(void *ctx, const struct page_request *request)
     send_request(s, SESSION_READ, q);
 }
 
-static void op_resume(void *ctx)
+static void op_resume(void *ctx, uint32_t stream)
 {
+    (void)stream;
     reading_resume(ctx, false);
 }
 
-static void op_drop_rest(void *ctx)
+static void op_drop_rest(void *ctx, uint32_t stream)
 {
     struct fake_source *s = ctx;
+    (void)stream;
     s->world->sights[SIGHT_DROPPED]++;
     reading_resume(ctx, true);
 }

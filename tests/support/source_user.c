@@ -44,11 +44,25 @@ static void renewed(void *ctx, enum lease_answer answer)
     user(ctx)->renewals++;
 }
 
-static void stored(void *ctx, enum lease_answer answer)
+static void asked(void *ctx, const uint32_t *lanes, size_t count)
 {
+    user(ctx)->asked_lane = count > 0 ? lanes[0] : 0;
+    user(ctx)->asked_count = count;
+}
+
+static void stored(void *ctx, uint32_t lane, enum lease_answer answer)
+{
+    user(ctx)->stored_lane = lane;
     user(ctx)->answer = answer;
     user(ctx)->still_ours = answer != LEASE_LOST;
     user(ctx)->stores++;
+}
+
+static void changed(void *ctx, enum lease_answer answer)
+{
+    user(ctx)->answer = answer;
+    user(ctx)->still_ours = answer != LEASE_LOST;
+    user(ctx)->changes++;
 }
 
 static void released(void *ctx)
@@ -66,31 +80,35 @@ static void batch(void *ctx, struct slice snapshot, bool complete)
     u->batches++;
 }
 
-static void probed(void *ctx, bool many_new, int64_t min_new_id)
+static void probed(void *ctx, uint32_t stream, bool many_new, int64_t min_new_id)
 {
     struct source_user *u = user(ctx);
 
+    u->stream = stream;
     u->many_new = many_new;
     u->min_new_id = min_new_id;
     u->probes++;
 }
 
-static enum row_verdict row(void *ctx, const struct event *e)
+static enum row_verdict row(void *ctx, uint32_t stream, const struct event *e)
 {
     struct source_user *u = user(ctx);
     enum row_verdict verdict = u->row != NULL ? u->row(u->row_ctx, e) : ROW_TAKEN;
 
+    u->stream = stream;
     if (verdict == ROW_TAKEN)
         u->seen_rows++;
     return verdict;
 }
 
-static void fetched(void *ctx, uint32_t rows, bool dropped)
+static void fetched(void *ctx, uint32_t stream, const struct fetched *f)
 {
     struct source_user *u = user(ctx);
 
-    u->rows = rows;
-    u->dropped = dropped;
+    u->stream = stream;
+    u->rows = f->rows;
+    u->dropped = f->dropped;
+    u->read_to = f->read_to;
     u->fetches++;
 }
 
@@ -128,8 +146,9 @@ static void beat(void *ctx)
 
 void source_user_init(struct source_user *u, const struct outbox_params *params)
 {
-    static const struct source_events events = {opened, lost,   lease, renewed, stored, released,
-                                                batch,  probed, row,   fetched, armed,  bell};
+    static const struct source_events events = {opened, lost,    lease,    asked, renewed,
+                                                stored, changed, released, batch, probed,
+                                                row,    fetched, armed,    bell};
 
     memset(u, 0, sizeof(*u));
     u->base = event_base_new();
@@ -219,7 +238,9 @@ bool source_user_store(struct source_user *u, int64_t epoch, const struct positi
 {
     unsigned was = u->stores;
 
-    SOURCE_OP(u, store(u->source, epoch, at, 1, synchronously));
+    SOURCE_OP(u, store(u->source, epoch,
+                       &(struct store_request){
+                           .position = at, .events = 1, .synchronously = synchronously}));
     source_user_wait(u, &u->stores, was);
     return u->still_ours;
 }
@@ -239,7 +260,7 @@ static uint32_t read_pages(struct source_user *u, struct position *at, uint32_t 
     uint32_t total = 0;
     unsigned was = u->probes;
 
-    SOURCE_OP(u, probe(u->source, at, 500));
+    SOURCE_OP(u, probe(u->source, MAIN_STREAM, at, 500));
     source_user_wait(u, &u->probes, was);
     do {
         struct page_request request = {.position = at,
@@ -248,7 +269,7 @@ static uint32_t read_pages(struct source_user *u, struct position *at, uint32_t 
                                        .max_rows = page_rows};
 
         was = u->fetches;
-        SOURCE_OP(u, page(u->source, &request));
+        SOURCE_OP(u, page(u->source, MAIN_STREAM, &request));
         source_user_wait(u, &u->fetches, was);
         total += u->rows;
         at->last_id = u->view.position.last_id;

@@ -19,8 +19,8 @@ struct source_user {
     void *row_ctx;
 
     /* counted since the start */
-    unsigned opened, lost, leases, renewals, stores, releases, batches, probes, fetches, arms,
-        bells;
+    unsigned opened, lost, leases, renewals, stores, changes, releases, batches, probes, fetches,
+        arms, bells;
     bool in_op; /* an answer that comes now breaks the contract, and fails the test */
 
     struct err why;           /* lost */
@@ -29,10 +29,15 @@ struct source_user {
     enum lease_answer answer; /* the same, whole */
     struct str snapshot;      /* batch */
     bool complete;
-    bool many_new; /* probed */
+    uint32_t asked_lane; /* asked: the first one */
+    size_t asked_count;
+    uint32_t stored_lane; /* stored */
+    uint32_t stream;      /* of the last probed, row or fetched */
+    bool many_new;        /* probed */
     int64_t min_new_id;
     uint32_t rows; /* fetched */
     bool dropped;
+    int64_t read_to;
     bool armed;
     uint64_t seen_rows;
 };

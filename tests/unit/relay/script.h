@@ -74,17 +74,19 @@ static inline void say_renew(void *ctx, int64_t epoch)
         SAY("renew(%lld) ", (long long)epoch);
 }
 
-static inline void say_store(void *ctx, int64_t epoch, const struct position *p, uint64_t events,
-                             bool sync)
+static inline void say_store(void *ctx, int64_t epoch, const struct store_request *q)
 {
+    const struct position *p = q->position;
+
     (void)ctx;
     (void)epoch;
-    script.stored_events = events;
+    assert_int_equal(q->lane, 0);
+    script.stored_events = q->events;
     script.storing = true;
     if (script.stores_answered)
         return;
-    SAY("store%s(%s|%s|%lld) ", sync ? "-sync" : "", str_text(&p->base), str_text(&p->target),
-        (long long)p->last_id);
+    SAY("store%s(%s|%s|%lld) ", q->synchronously ? "-sync" : "", str_text(&p->base),
+        str_text(&p->target), (long long)p->last_id);
 }
 
 static inline void say_release(void *ctx)
@@ -108,30 +110,35 @@ static inline void say_poll(void *ctx, const struct str *base, uint32_t rows, si
     SAY("poll(%s,%u) ", str_text(base), rows);
 }
 
-static inline void say_probe(void *ctx, const struct position *p, uint32_t few)
+static inline void say_probe(void *ctx, uint32_t stream, const struct position *p, uint32_t few)
 {
     (void)ctx;
     (void)few;
+    assert_int_equal(stream, MAIN_STREAM);
     SAY("probe(%s|%s|%lld) ", str_text(&p->base), str_text(&p->target), (long long)p->last_id);
 }
 
-static inline void say_page(void *ctx, const struct page_request *q)
+static inline void say_page(void *ctx, uint32_t stream, const struct page_request *q)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
+    assert_null(q->filter);
     SAY("page(%s|%s|%lld,from %lld%s,%u) ", str_text(&q->position->base),
         str_text(&q->position->target), (long long)q->position->last_id, (long long)q->new_from,
         q->many_new ? " many" : "", q->max_rows);
 }
 
-static inline void say_resume(void *ctx)
+static inline void say_resume(void *ctx, uint32_t stream)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     SAY("resume ");
 }
 
-static inline void say_drop(void *ctx)
+static inline void say_drop(void *ctx, uint32_t stream)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     SAY("drop ");
 }
 
@@ -164,37 +171,40 @@ static const struct source_ops script_source = {
     .disarm = say_disarm,
 };
 
-static inline void say_topic(void *ctx, uint32_t topic, const char *name)
+static inline void say_topic(void *ctx, uint32_t stream, uint32_t topic, const char *name)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     assert_true(topic < TOPICS);
     SAY("topic(%u,%s) ", topic, name);
 }
 
-static inline int32_t tell_partitions(void *ctx, uint32_t topic)
+static inline int32_t tell_partitions(void *ctx, uint32_t stream, uint32_t topic)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     return script.partitions[topic];
 }
 
-/* NOLINTNEXTLINE(readability-function-size): the op has so many parameters */
-static inline int say_send(void *ctx, uint32_t topic, int32_t partition, const struct message *m,
-                           uint64_t seq, struct send_refusal *why)
+static inline int say_send(void *ctx, uint32_t stream, const struct sending *to,
+                           const struct message *m, struct send_refusal *why)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     (void)m;
     if (script.send_rc != 0) {
         *why = script.send_refusal;
         SAY("send-refused ");
         return script.send_rc;
     }
-    SAY("send(%u/%d,%llu) ", topic, (int)partition, (unsigned long long)seq);
+    SAY("send(%u/%d,%llu) ", to->topic, (int)to->partition, (unsigned long long)to->seq);
     return 0;
 }
 
-static inline int say_reset(void *ctx, struct err *err)
+static inline int say_reset(void *ctx, uint32_t stream, struct err *err)
 {
     (void)ctx;
+    assert_int_equal(stream, MAIN_STREAM);
     memset(script.partitions, 0, sizeof script.partitions);
     if (script.reset_fails) {
         SAY("reset-fails ");
@@ -204,10 +214,12 @@ static inline int say_reset(void *ctx, struct err *err)
     return 0;
 }
 
-static inline bool say_diagnose(void *ctx, uint32_t topic, struct err *err, enum refusal *cause)
+static inline bool say_diagnose(void *ctx, uint32_t stream, const struct sending *what,
+                                struct err *err, enum refusal *cause)
 {
     (void)ctx;
-    SAY("diagnose(%d) ", (int)topic);
+    assert_int_equal(stream, MAIN_STREAM);
+    SAY("diagnose(%d) ", (int)what->topic);
     if (script.learns) {
         *cause = script.learnt;
         (void)err_set(err, ERR_UNAVAILABLE, "learnt");
@@ -337,7 +349,7 @@ static inline void pass_ms(uint64_t ms)
             relay_on_renewed(script.relay, script.paused ? LEASE_PAUSED : LEASE_OURS);
         script.renewing = false;
         if (script.storing && script.stores_answered)
-            relay_on_stored(script.relay, script.paused ? LEASE_PAUSED : LEASE_OURS);
+            relay_on_stored(script.relay, 0, script.paused ? LEASE_PAUSED : LEASE_OURS);
         script.storing = false;
         relay_check(script.relay);
     }
@@ -377,7 +389,7 @@ static inline enum row_verdict row_of(int64_t id, const char *type, const char *
     };
 
     e.event_id[15] = (uint8_t)id;
-    return relay_on_row(script.relay, &e);
+    return relay_on_row(script.relay, MAIN_STREAM, &e);
 }
 
 static inline enum row_verdict row(int64_t id)
@@ -396,21 +408,27 @@ static inline void batch(const char *snapshot, bool complete)
     relay_on_batch(script.relay, slice_of(snapshot), complete);
 }
 
+static inline void fetched(uint32_t rows, bool dropped)
+{
+    relay_on_fetched(script.relay, MAIN_STREAM,
+                     &(struct fetched){.rows = rows, .dropped = dropped});
+}
+
 /* A look that finds nothing. */
 static inline void nothing(const char *snapshot)
 {
     batch(snapshot, true);
-    relay_on_fetched(script.relay, 0, false);
+    fetched(0, false);
 }
 
 static inline void ack(uint64_t seq)
 {
-    relay_on_acked(script.relay, seq, 0);
+    relay_on_acked(script.relay, MAIN_STREAM, seq, 0);
 }
 
 static inline void refuse(uint64_t seq, enum refusal why)
 {
-    relay_on_refused(script.relay, seq, why, "refused");
+    relay_on_refused(script.relay, MAIN_STREAM, seq, why, "refused");
 }
 
 /* From nothing to the first look, as holder of epoch 1 with everything in 10:10: settled. */
@@ -429,11 +447,11 @@ static inline void open_topic(void)
     lead();
     batch("11:11:", true);
     assert_int_equal(row(1), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     script.partitions[0] = 1;
     ack(0);
     pass_ms(100);
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, LEASE_OURS);
     pass_ms(900);
     forget_said();
 }

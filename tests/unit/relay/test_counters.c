@@ -18,7 +18,7 @@ static void published_by_route(void **state)
     assert_int_equal(row_of(2, "b", NULL), ROW_TAKEN);
     assert_int_equal(row_of(3, "b", NULL), ROW_TAKEN);
     assert_int_equal(row_of(4, "a", NULL), ROW_TAKEN);
-    relay_on_fetched(script.relay, 3, false);
+    fetched(3, false);
     assert_int_equal(counted()->published_by_route[1], 0); /* sent is not published */
     ack(1);
     ack(3);
@@ -36,7 +36,7 @@ static void recoveries_by_cause(void **state)
     batch("12:12:", true);
     assert_int_equal(row(2), ROW_TAKEN);
     assert_int_equal(row(3), ROW_TAKEN);
-    relay_on_fetched(script.relay, 2, false);
+    fetched(2, false);
     assert_int_equal(relay_next_try_ms(script.relay, script.now), -1);
     refuse(1, REFUSAL_TOPIC_MISSING);
     refuse(2, REFUSAL_BROKER_ERROR); /* of the same recovery */
@@ -50,9 +50,9 @@ static void recoveries_by_cause(void **state)
     assert_int_equal(counted()->reconnects, 0);
     /* the first try comes at once, the second after a pause */
     pass_ms(1);
-    relay_on_probed(script.relay, false, 0);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 0);
     assert_int_equal(row(2), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     refuse(1, REFUSAL_TOPIC_MISSING);
     pass_ms(1);
     assert_int_equal(counted()->recoveries_by_cause[REFUSAL_TOPIC_MISSING], 2);

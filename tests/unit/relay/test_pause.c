@@ -19,19 +19,19 @@ static void a_pause_under_load_settles_what_is_in_flight(void **state)
     batch("13:13:", true);
     assert_int_equal(row(2), ROW_TAKEN);
     assert_int_equal(row(3), ROW_TAKEN);
-    relay_on_fetched(script.relay, 2, false);
+    fetched(2, false);
     ack(1);
     pass_ms(100);
     expect("send(0/0,1) send(0/0,2) poll(13:13:,98) store(11:11:|13:13:|2) ");
     assert_int_equal(script.stored_events, 1);
-    relay_on_stored(script.relay, LEASE_PAUSED);
+    relay_on_stored(script.relay, 0, LEASE_PAUSED);
     assert_true(relay_paused(script.relay));
     assert_int_equal(noted(RELAY_NOTE_PAUSED), 1);
     nothing("14:14:"); /* the look that was out: its answer is not used */
     ack(2);
     pass_ms(100);
     expect("store(13:13:||0) ");
-    relay_on_stored(script.relay, LEASE_PAUSED);
+    relay_on_stored(script.relay, 0, LEASE_PAUSED);
     script.paused = true;
     pass_ms(60000); /* renewals go on */
     expect("");
@@ -64,8 +64,8 @@ static void a_held_page_is_given_back(void **state)
     script.lease_by_hand = true;
     lead();
     batch("11:11:", false);
-    relay_on_fetched(script.relay, 0, false);
-    relay_on_probed(script.relay, false, 1);
+    fetched(0, false);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 1);
     assert_int_equal(row(1), ROW_TAKEN);
     assert_int_equal(row(2), ROW_HOLD); /* the first opens the topic */
     script.now += 100;
@@ -76,13 +76,13 @@ static void a_held_page_is_given_back(void **state)
     script.now += 3500;
     relay_tick(script.relay);
     expect("renew(1) diagnose(0) drop ");
-    relay_on_fetched(script.relay, 1, true);
+    fetched(1, true);
     relay_on_renewed(script.relay, LEASE_PAUSED);
     forget_said();
     ack(0);
     pass_ms(200);
     expect("store(10:10:|11:11:|1) ");
-    relay_on_stored(script.relay, LEASE_OURS); /* resumed */
+    relay_on_stored(script.relay, 0, LEASE_OURS); /* resumed */
     expect("page(10:10:|11:11:|1,from 0,100) ");
 }
 
@@ -177,7 +177,7 @@ static void a_refusal_while_paused(void **state)
     open_topic();
     batch("13:13:", true);
     assert_int_equal(row(2), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     script.paused = true;
     pass_ms(3400);
     assert_true(relay_paused(script.relay));
@@ -212,9 +212,9 @@ static void a_backlog_is_read_at_the_rate(void **state)
     script.stores_answered = true;
     limit(200);
     batch("20:20:", false);
-    relay_on_fetched(script.relay, 0, false);
+    fetched(0, false);
     pass_ms(100);
-    relay_on_probed(script.relay, false, 2);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 2);
     began = script.now;
     for (uint64_t seq = 1; script.now - began < 20000;) {
         const char *page = strstr(str_text(&script.said), "page(");
@@ -229,7 +229,7 @@ static void a_backlog_is_read_at_the_rate(void **state)
                         100); /* a twentieth of a second's worth at least, the window at most */
         for (unsigned long i = 0; i < rows; i++)
             assert_int_equal(row((int64_t)(seq + i + 1)), ROW_TAKEN);
-        relay_on_fetched(script.relay, (uint32_t)rows, false);
+        fetched((uint32_t)rows, false);
         for (unsigned long i = 0; i < rows; i++)
             ack(seq++);
         sent += rows;
@@ -247,7 +247,7 @@ static void single_events_do_not_wait(void **state)
     forget_said();
     batch("12:12:", true);
     assert_int_equal(row(2), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     forget_said();
     ack(1);
     pass_ms(2);
@@ -267,7 +267,7 @@ static void the_rate_changes_while_it_runs(void **state)
     expect("poll(12:12:,1) ");
     batch("13:13:", true);
     assert_int_equal(row(2), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     ack(1);
     forget_said();
     pass_ms(500);

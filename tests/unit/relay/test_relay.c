@@ -18,7 +18,7 @@ static void from_start_to_stored(void **state)
     batch("12:12:", true);
     assert_int_equal(row(5), ROW_TAKEN);
     expect("topic(0,a-events) send(0/-1,0) ");
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     script.partitions[0] = 1;
     ack(0);
     expect(""); /* the position is stored a little later, with what else comes */
@@ -27,7 +27,7 @@ static void from_start_to_stored(void **state)
     pass_ms(1);
     expect("store(12:12:||0) ");
     assert_int_equal(relay_window_events(script.relay), 1);
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     assert_int_equal(relay_window_events(script.relay), 0);
     assert_int_equal(relay_counters(script.relay)->events_published, 1);
 }
@@ -40,13 +40,13 @@ static void acks_out_of_order(void **state)
     batch("13:13:", true);
     for (int64_t id = 2; id <= 4; id++)
         assert_int_equal(row(id), ROW_TAKEN);
-    relay_on_fetched(script.relay, 3, false);
+    fetched(3, false);
     expect("send(0/0,1) send(0/0,2) send(0/0,3) ");
     ack(3);
     ack(1);
     pass_ms(100);
     expect("poll(13:13:,97) store(11:11:|13:13:|2) ");
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     ack(2);
     pass_ms(100);
     expect("store(13:13:||0) ");
@@ -57,21 +57,21 @@ static void a_backlog_is_probed_and_paged(void **state)
     (void)state;
     open_topic();
     batch("20:20:", false);
-    relay_on_fetched(script.relay, 0, false);
+    fetched(0, false);
     expect("probe(11:11:|20:20:|0) ");
-    relay_on_probed(script.relay, true, 100);
+    relay_on_probed(script.relay, MAIN_STREAM, true, 100);
     expect("page(11:11:|20:20:|0,from 99 many,100) ");
     for (int64_t id = 100; id < 200; id++)
         assert_int_equal(row(id), ROW_TAKEN);
-    relay_on_fetched(script.relay, 100, false);
+    fetched(100, false);
     forget_said();
     for (uint64_t seq = 1; seq <= 100; seq++)
         ack(seq);
     pass_ms(1);
     expect("store(11:11:|20:20:|199) "); /* a quarter of the window: at once */
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     expect("page(11:11:|20:20:|199,from 99 many,100) ");
-    relay_on_fetched(script.relay, 0, false); /* the end of the batch */
+    fetched(0, false); /* the end of the batch */
     expect("poll(20:20:,100) ");
 }
 
@@ -83,9 +83,9 @@ static void a_stored_target_is_finished_first(void **state)
     relay_on_opened(script.relay);
     grant(2, "10:10:", "15:15:", 40);
     expect("open take-free tell() probe(10:10:|15:15:|40) ");
-    relay_on_probed(script.relay, false, 0);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 0);
     expect("page(10:10:|15:15:|40,from 0,100) ");
-    relay_on_fetched(script.relay, 0, false);
+    fetched(0, false);
     expect("poll(15:15:,100) ");
 }
 
@@ -96,8 +96,8 @@ static void a_held_row_is_dropped(void **state)
     script.params.window_events = 2;
     lead();
     batch("11:11:", false);
-    relay_on_fetched(script.relay, 0, false);
-    relay_on_probed(script.relay, false, 1);
+    fetched(0, false);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 1);
     expect("probe(10:10:|11:11:|0) page(10:10:|11:11:|0,from 0,2) ");
     assert_int_equal(row(1), ROW_TAKEN);
     assert_int_equal(row(2), ROW_HOLD); /* the first opens the topic */
@@ -105,7 +105,7 @@ static void a_held_row_is_dropped(void **state)
     expect("topic(0,a-events) send(0/-1,0) ");
     pass_ms(1);
     expect("drop ");
-    relay_on_fetched(script.relay, 1, true);
+    fetched(1, true);
     expect(""); /* nothing to do before the ack */
     script.partitions[0] = 1;
     ack(0);
@@ -124,8 +124,8 @@ static void a_page_that_only_drips_is_dropped(void **state)
     script.params.window_bytes = 1; /* one in flight at a time */
     open_topic();
     batch("20:20:", false);
-    relay_on_fetched(script.relay, 0, false);
-    relay_on_probed(script.relay, false, 2);
+    fetched(0, false);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 2);
     script.stores_answered = true;
     began = script.now;
     for (;;) {
@@ -166,12 +166,12 @@ static void the_smallest_window(void **state)
     expect("open take-free tell() poll(10:10:,1) ");
     batch("11:11:", true);
     assert_int_equal(row(1), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     script.partitions[0] = 1;
     ack(0);
     pass_ms(1);
     expect("topic(0,a-events) send(0/-1,0) store(11:11:||0) ");
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     expect("poll(11:11:,1) ");
 }
 
@@ -199,7 +199,7 @@ static void armed_checked_asleep_and_rung(void **state)
     expect("disarm(0) poll(10:10:,100) ");
     batch("11:11:", true);
     (void)row(1);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     assert_int_equal(relay_counters(script.relay)->wakeups[WAKEUP_NOTIFY], 1);
 }
 
@@ -293,7 +293,7 @@ static void fenced_by_a_command_takes_over_anew(void **state)
     open_topic();
     batch("12:12:", true);
     (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     forget_said();
     pass_ms(3333); /* a renewal is out */
     forget_said();

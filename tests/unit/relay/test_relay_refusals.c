@@ -9,7 +9,7 @@ static void three_in_flight(void)
     batch("12:12:", true);
     for (int64_t id = 2; id <= 4; id++)
         assert_int_equal(row(id), ROW_TAKEN);
-    relay_on_fetched(script.relay, 3, false);
+    fetched(3, false);
     expect("send(0/0,1) send(0/0,2) send(0/0,3) ");
 }
 
@@ -26,7 +26,7 @@ static void a_new_producer_sends_again_from_the_settled_prefix(void **state)
     ack(3);
     pass_ms(1);
     expect("reset probe(11:11:|12:12:|2) "); /* the first attempt comes at once */
-    relay_on_probed(script.relay, false, 3);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 3);
     expect("page(11:11:|12:12:|2,from 2,99) ");
     assert_int_equal(row(3), ROW_TAKEN);
     expect("send(0/-1,2) ");
@@ -64,12 +64,12 @@ static void pauses_grow(void **state)
         }
         assert_true(script.now - since + 2 >= before);
         before = script.now - since;
-        relay_on_probed(script.relay, false, 2);
+        relay_on_probed(script.relay, MAIN_STREAM, false, 2);
         forget_said();
         assert_int_equal(row(2), ROW_TAKEN);
         refuse(1, REFUSAL_TOPIC_FORBIDDEN);
         assert_int_equal(row(3), ROW_TAKEN); /* the rest of the page, not wanted any more */
-        relay_on_fetched(script.relay, 2, false);
+        fetched(2, false);
     }
     assert_true(before >= 1500 && before <= 3000);
 }
@@ -85,7 +85,7 @@ static void a_retry_is_one_message(void **state)
     ack(3);
     pass_ms(2);
     forget_said();
-    relay_on_probed(script.relay, false, 2);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 2);
     forget_said();
     script.partitions[0] = 0;
     assert_int_equal(row(2), ROW_TAKEN);
@@ -105,7 +105,7 @@ static void a_producer_that_cannot_be_made_is_tried_again(void **state)
     (void)state;
     three_in_flight();
     script.reset_fails = true;
-    relay_on_sink_error(script.relay, REFUSAL_PRODUCER_FATAL, "fatal");
+    relay_on_sink_error(script.relay, MAIN_STREAM, REFUSAL_PRODUCER_FATAL, "fatal");
     for (uint64_t seq = 1; seq <= 3; seq++)
         refuse(seq, REFUSAL_PRODUCER_FATAL);
     pass_ms(1000);
@@ -128,7 +128,7 @@ static void the_culprit_is_found_one_by_one_and_halts(void **state)
         refuse(seq, REFUSAL_MESSAGE_TOO_LARGE);
     pass_ms(2);
     script.stores_answered = true;
-    relay_on_probed(script.relay, false, 2);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 2);
     forget_said();
     assert_int_equal(row(2), ROW_TAKEN);
     assert_int_equal(row(3), ROW_HOLD); /* one by one */
@@ -139,14 +139,14 @@ static void the_culprit_is_found_one_by_one_and_halts(void **state)
     assert_int_equal(row(3), ROW_TAKEN);
     refuse(2, REFUSAL_MESSAGE_TOO_LARGE);
     assert_int_equal(row(4), ROW_TAKEN); /* not wanted any more */
-    relay_on_fetched(script.relay, 3, false);
+    fetched(3, false);
     pass_ms(1000);
     expect("send(0/0,2) reset tell(message_too_large!) ");
     assert_int_equal(relay_trouble(script.relay)->row_id, 3);
     assert_true(relay_trouble(script.relay)->halted);
     relay_retry_now(script.relay); /* SIGHUP, the limit was raised */
     expect("probe(11:11:|12:12:|2) ");
-    relay_on_probed(script.relay, false, 3);
+    relay_on_probed(script.relay, MAIN_STREAM, false, 3);
     assert_int_equal(row(3), ROW_TAKEN);
     assert_int_equal(row(4), ROW_HOLD);
     script.partitions[0] = 1;
@@ -186,7 +186,7 @@ static void a_row_that_is_no_message_halts(void **state)
     assert_int_equal(bad_row(2), ROW_HOLD);
     pass_ms(1);
     expect("tell(event_invalid!) drop ");
-    relay_on_fetched(script.relay, 0, true);
+    fetched(0, true);
     assert_int_equal(relay_counters(script.relay)->errors[PROBLEM_EVENT_INVALID], 1);
     assert_int_equal(relay_trouble(script.relay)->row_id, 2);
     pass_ms(3000);
@@ -195,7 +195,7 @@ static void a_row_that_is_no_message_halts(void **state)
     expect("poll(11:11:,100) ");
     batch("13:13:", true);
     assert_int_equal(row(2), ROW_TAKEN); /* it was corrected */
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     ack(1);
     assert_string_equal(relay_trouble(script.relay)->cause, "");
 }
@@ -207,21 +207,21 @@ static void halted_in_a_look_the_rest_is_probed_anew(void **state)
     (void)state;
     open_topic();
     batch("20:20:", false);
-    relay_on_fetched(script.relay, 0, false);
-    relay_on_probed(script.relay, true, 1000);
+    fetched(0, false);
+    relay_on_probed(script.relay, MAIN_STREAM, true, 1000);
     assert_int_equal(row(1000), ROW_TAKEN);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
     ack(1);
     forget_said();
     batch("21:21:", true);
     assert_int_equal(row(500), ROW_TAKEN); /* an id handed out long ago */
     assert_int_equal(bad_row(501), ROW_HOLD);
     pass_ms(1);
-    relay_on_fetched(script.relay, 1, true);
+    fetched(1, true);
     ack(2);
     pass_ms(200);
     forget_said();
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     relay_retry_now(script.relay);
     expect("probe(20:20:|21:21:|500) ");
 }
@@ -235,7 +235,7 @@ static void stop_while_halted_waits_for_what_is_in_flight(void **state)
     batch("13:13:", true);
     assert_int_equal(bad_row(5), ROW_HOLD);
     pass_ms(1);
-    relay_on_fetched(script.relay, 0, true);
+    fetched(0, true);
     forget_said();
     relay_stop(script.relay);
     expect("");
@@ -256,7 +256,7 @@ static void a_message_refused_at_once(void **state)
     assert_int_equal(row(2), ROW_HOLD);
     pass_ms(1);
     expect("send-refused reset drop tell(message_too_large!) ");
-    relay_on_fetched(script.relay, 0, true);
+    fetched(0, true);
     script.send_rc = 0;
     pass_ms(3000);
     relay_retry_now(script.relay);
@@ -272,7 +272,7 @@ static void a_long_text_is_cut_between_characters(void **state)
     open_topic();
     for (size_t i = 0; i + 2 < sizeof text; i += 2)
         memcpy(text + i, "\xc3\xa4", 3);
-    relay_on_sink_error(script.relay, REFUSAL_AUTHENTICATION, text);
+    relay_on_sink_error(script.relay, MAIN_STREAM, REFUSAL_AUTHENTICATION, text);
     pass_ms(1000);
     assert_string_equal(script.told.cause, "authentication");
     assert_int_equal(strlen(script.told.text), 510);
@@ -305,7 +305,7 @@ static void brokers_that_answer_again_end_the_trouble(void **state)
 {
     (void)state;
     open_topic();
-    relay_on_sink_error(script.relay, REFUSAL_BROKER_UNREACHABLE, "down");
+    relay_on_sink_error(script.relay, MAIN_STREAM, REFUSAL_BROKER_UNREACHABLE, "down");
     script.learns = true;
     script.learnt = REFUSAL_BROKER_UNREACHABLE;
     pass_ms(6000);
@@ -323,7 +323,8 @@ static void a_producer_at_its_end_is_replaced_while_idle(void **state)
 {
     (void)state;
     open_topic();
-    relay_on_sink_error(script.relay, REFUSAL_CLUSTER_FORBIDDEN, "no idempotent producer");
+    relay_on_sink_error(script.relay, MAIN_STREAM, REFUSAL_CLUSTER_FORBIDDEN,
+                        "no idempotent producer");
     assert_null(strstr(str_text(&script.said), "reset"));
     script.learns = true;
     script.learnt = REFUSAL_CLUSTER_FORBIDDEN;

@@ -7,7 +7,7 @@ static void send_one(void)
     open_topic();
     batch("12:12:", true);
     (void)row(2);
-    relay_on_fetched(script.relay, 1, false);
+    fetched(1, false);
 }
 
 static void stop_waits_stores_and_releases(void **state)
@@ -21,7 +21,7 @@ static void stop_waits_stores_and_releases(void **state)
     ack(1);
     pass_ms(1);
     expect("store-sync(12:12:||0) ");
-    relay_on_stored(script.relay, true);
+    relay_on_stored(script.relay, 0, true);
     expect("release ");
     relay_on_released(script.relay);
     expect("close ");
