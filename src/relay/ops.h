@@ -78,6 +78,7 @@ struct lease_view {
     const struct lane_view *lanes;
     uint32_t lane_count;
     uint32_t last_lane; /* the greatest id that a lane ever had */
+    int64_t given_up;   /* the row that an operator gave up when main was halted by it; 0: none */
     bool folded;        /* the routes have changed since lanes were made: those were given up, and
                            main's position went back to where the furthest behind of them stood */
 };
