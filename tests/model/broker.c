@@ -24,7 +24,7 @@ static void land(struct walk *w, struct producer *p, unsigned at, const char *wh
                 !has(w->m.skipped, e))
                 w->broken = "a later event of its key stands before it: out of order";
         w->m.landed |= bit(e);
-        w->m.merged &= (uint8_t)~bit(key_of(w->b, e));
+        w->m.merged &= (uint8_t) ~(bit(key_of(w->b, e)) | bit(WIDE));
     }
 }
 
@@ -61,38 +61,39 @@ static const char *cause(struct walk *w, uint8_t e)
     return "it passes";
 }
 
-static void refused(struct walk *w, unsigned number, unsigned producer, uint8_t e, uint8_t last)
+static void refused(struct walk *w, unsigned number, unsigned stream, uint8_t e, uint8_t last)
 {
     struct model_relay *r = &w->m.relay[number];
-    struct producer *p = &r->producer[producer];
+    struct model_stream *s = &r->stream[stream];
+    struct producer *p = &s->producer;
 
-    if (producer > 0) {
-        r->healthy &= (uint8_t)~bit(producer - 1);
+    if (stream > 0) {
         abandon(&w->m, p);
-        return;
-    }
-    if (w->b->defect == DEFECT_SKIP_REFUSED) {
-        r->acked |= bit(e);
-        advance(w->b, r);
+        rewind_stream(s);
+        if (stream == 1 + WIDE)
+            s->bad = e;
+    } else if (w->b->defect == DEFECT_SKIP_REFUSED) {
+        s->acked |= bit(e);
+        advance(w->b, r, 0);
     } else if (w->b->defect == DEFECT_REQUEUE) {
         if (last != e) /* refused with it, as it came behind */
             p->queue[length(p)] = last;
-        else if (r->next <= count(w->b) && length(p) == 0)
-            p->queue[0] = r->next++;
+        else if (s->next <= r->target && length(p) == 0)
+            p->queue[0] = s->next++;
         if (length(p) < WINDOW)
             p->queue[length(p)] = e;
         else
-            r->bad = e;
+            s->bad = e;
     } else {
-        r->bad = w->b->defect == DEFECT_SPLIT_ABOVE ? last : e;
-        r->acked = 0;
         abandon(&w->m, p);
+        rewind_stream(s);
+        s->bad = w->b->defect == DEFECT_SPLIT_ABOVE ? last : e;
     }
 }
 
-void broker_steps(const struct walk *now, unsigned number, unsigned producer, unsigned at)
+void broker_steps(const struct walk *now, unsigned number, unsigned stream, unsigned at)
 {
-    const struct producer *p = &now->m.relay[number].producer[producer];
+    const struct producer *p = &now->m.relay[number].stream[stream].producer;
     struct walk w = *now;
     uint8_t e = p->queue[at];
     const char *why;
@@ -101,17 +102,17 @@ void broker_steps(const struct walk *now, unsigned number, unsigned producer, un
         return;
     why = cause(&w, e);
     if (why != NULL) {
-        uint8_t last = refuse(&w, &w.m.relay[number].producer[producer], at);
+        uint8_t last = refuse(&w, &w.m.relay[number].stream[stream].producer, at);
 
         SAY(&w, "broker: refuses %u of relay %u's %s (%s)", e, number,
-            producer == 0 ? "main" : "lane", why);
-        refused(&w, number, producer, e, last);
+            stream == 0 ? "main" : "lane", why);
+        refused(&w, number, stream, e, last);
         emit(&w);
     }
     if (e == now->b->poison && !now->m.healed)
         return;
     w = *now;
-    land(&w, &w.m.relay[number].producer[producer], at, producer == 0 ? "main" : "a lane");
+    land(&w, &w.m.relay[number].stream[stream].producer, at, stream == 0 ? "main" : "a lane");
     emit(&w);
 }
 

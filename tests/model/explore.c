@@ -182,7 +182,7 @@ static void judge_progress(const struct explorer *x, struct finding *out)
 
     if (stuck < x->count) {
         out->broken = "from here an event can never be published";
-    } else {
+    } else if (!x->b->halts) {
         stuck = find_stuck(x, false, model_others_are_done);
         if (stuck < x->count)
             out->broken = "from here other keys wait until somebody mends the poison event";

@@ -18,6 +18,39 @@ const char *defect_text(enum defect d)
 
 /* ---- the operator ---- */
 
+static void skip(struct walk *w, uint8_t lane)
+{
+    uint8_t e = next_of(w->b, w->m.lanes, lane, w->m.lane[lane]);
+
+    if (!has(w->m.lanes, lane))
+        return;
+    if (w->b->defect == DEFECT_SKIP_AHEAD)
+        e = next_of(w->b, w->m.lanes, lane, e);
+    if (e > count(w->b))
+        return;
+    w->m.skipped |= bit(e);
+    w->m.lane[lane] = e;
+    w->m.epoch++;
+    SAY(w, "somebody skips %u of lane %s", e, lane_name(lane));
+    emit(w);
+}
+
+static void give_up(struct walk *w)
+{
+    uint8_t e = w->m.halted;
+
+    if (e == 0)
+        return;
+    w->m.skipped |= bit(e);
+    w->m.given_up = e;
+    w->m.halted = 0;
+    w->m.epoch++;
+    if (w->b->defect == DEFECT_GIVE_UP_BEFORE)
+        w->m.main = w->m.target = e;
+    SAY(w, "somebody gives %u up, which is in main's way", e);
+    emit(w);
+}
+
 static void operator_steps(const struct walk *now)
 {
     struct walk w = *now;
@@ -28,24 +61,13 @@ static void operator_steps(const struct walk *now)
         SAY(&w, "somebody mends what refused %u", now->b->poison);
         emit(&w);
     }
-    for (uint8_t key = 0; now->b->skips && key < KEYS; key++) {
-        uint8_t e;
-
+    w = *now;
+    w.step.helps = true;
+    give_up(&w);
+    for (uint8_t lane = 0; now->b->skips && lane < LANES; lane++) {
         w = *now;
         w.step.helps = true;
-        if (!has(w.m.lanes, key))
-            continue;
-        e = w.m.lane[key];
-        do
-            e++;
-        while (e <= count(w.b) && key_of(w.b, e) != key);
-        if (e > count(w.b))
-            continue;
-        w.m.skipped |= bit(e);
-        w.m.lane[key] = e;
-        w.m.epoch++;
-        SAY(&w, "somebody skips %u of lane %c", e, 'A' + key);
-        emit(&w);
+        skip(&w, lane);
     }
 }
 
@@ -74,7 +96,8 @@ void model_steps(const struct model *m, const struct bounds *b, model_take *take
 void model_begin(struct model *m, const struct bounds *b)
 {
     assert(count(b) <= EVENTS_MAX);
-    *m = (struct model){.crashes = b->crashes, .rivals = b->rivals, .refusals = b->refusals};
+    *m = (struct model){
+        .crashes = b->crashes, .rivals = b->rivals, .refusals = b->refusals, .folds = b->folds};
 }
 
 bool model_is_done(const struct model *m, const struct bounds *b)

@@ -19,6 +19,8 @@
 
 #define EVENTS_MAX 6
 #define KEYS       2
+#define LANES      (KEYS + 1) /* one for each key, and one that covers both, as a topic's does */
+#define WIDE       KEYS
 #define RELAYS     2
 #define WINDOW     2 /* in flight in one producer */
 #define DEAD       2 /* producers that are gone, with requests on their way */
@@ -34,6 +36,11 @@
     X(SPLIT_ABOVE, "a lane begins at the culprit, above an unsettled event of its key")            \
     X(MERGE_BEHIND, "a lane that is behind main is merged")                                        \
     X(MERGE_AT_ONCE, "a lane is merged before anything of it was acknowledged")                    \
+    X(NARROW_UNDER_WIDE, "a lane is merged into main although a wider one covers its key")         \
+    X(NARROW_AT_MAIN, "a lane split off a wider one begins where main stands")                     \
+    X(FOLD_AT_MAIN, "lanes are given up, and main stays where it is")                              \
+    X(GIVE_UP_BEFORE, "main begins behind the event that was given up")                            \
+    X(SKIP_AHEAD, "an event is skipped that is not the lane's next one")                           \
     X(READ_OUTSIDE, "position and lanes are read before the transaction that raises the epoch")    \
     X(NOT_OPENED, "a fresh producer sends more than one message to a partition")
 
@@ -47,11 +54,15 @@ enum defect {
 struct bounds {
     const char *keys;   /* key of each event, 'A' or 'B': "ABAB" */
     bool one_partition; /* of both keys; else each has its own */
+    bool batches;       /* a look may find some of the events only; else it finds all */
     uint8_t poison;     /* the number of an event that is refused until it is healed; 0: none */
     uint8_t crashes;    /* of relays */
     uint8_t rivals;     /* takeovers from a leader that lives */
     uint8_t refusals;   /* that pass by themselves */
     bool skips;         /* an operator may skip a lane's next event */
+    bool wide;          /* a refusal may end in a lane that covers both keys */
+    bool halts;         /* a refused event makes no lane: an operator may give it up */
+    uint8_t folds;      /* takeovers that give all lanes up, as the routes have changed */
     enum defect defect;
 };
 
@@ -66,33 +77,42 @@ struct producer {
 
 enum phase { IDLE, READ /* DEFECT_READ_OUTSIDE */, LEADS };
 
-/* M and L are numbers of events: everything up to it is settled (of the lane's key, for L). */
+/* What is read and sent in one order: main, or a lane. */
+struct model_stream {
+    uint8_t at;    /* M or L as the relay knows it: what the stream owns up to it is settled */
+    uint8_t next;  /* the event that it looks at next */
+    uint8_t acked; /* bit per event behind `at` */
+    uint8_t bad;   /* a refused event that is not dealt with yet */
+    struct producer producer;
+};
+
 struct model_relay {
     uint8_t phase;
     uint8_t epoch;
-    uint8_t main;  /* M as it knows it */
-    uint8_t next;  /* the next event that main looks at */
-    uint8_t acked; /* bit per event beyond M */
-    uint8_t bad;   /* a refused event that is not dealt with yet */
-    uint8_t lanes; /* bit per key */
-    uint8_t healthy;
-    uint8_t lane[KEYS]; /* L */
-    struct producer producer[1 + KEYS];
+    uint8_t target;   /* main reads no further until it looks again */
+    uint8_t lanes;    /* bit per lane */
+    uint8_t looked;   /* bit per lane: main has looked since it was made, or since the takeover */
+    uint8_t given_up; /* main passes this event */
+    struct model_stream stream[1 + LANES];
 };
 
 struct model {
     uint8_t epoch;
     uint8_t holder;
-    uint8_t main; /* M, stored */
+    uint8_t main;   /* M, stored ... */
+    uint8_t target; /* ... with the end of its batch; the same: it is between two batches */
     uint8_t lanes;
-    uint8_t lane[KEYS];
+    uint8_t lane[LANES]; /* L, stored */
+    uint8_t halted;      /* the event that the relay has told to be in main's way */
+    uint8_t given_up;
     uint8_t skipped; /* bit per event */
     uint8_t landed;  /* bit per event */
     uint8_t healed;
     uint8_t crashes;
     uint8_t rivals;
     uint8_t refusals;
-    uint8_t merged; /* bit per key: and nothing of it was acknowledged since */
+    uint8_t folds;
+    uint8_t merged; /* bit per lane: and nothing of it was acknowledged since */
     struct model_relay relay[RELAYS];
     struct producer dead[DEAD];
 };

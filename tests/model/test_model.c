@@ -21,14 +21,19 @@ static bool large(void)
 }
 
 static const struct bounds small_bounds[] = {
-    {.keys = "ABA", .one_partition = true, .poison = 1, .crashes = 1, .rivals = 1},
+    {.keys = "ABA", .one_partition = true, .poison = 1, .rivals = 1},
     {.keys = "AAA", .one_partition = true, .poison = 2, .crashes = 1, .refusals = 1},
     {.keys = "AAA", .one_partition = true, .poison = 2, .crashes = 1, .rivals = 1},
     {.keys = "AAB", .poison = 2, .crashes = 1},
-    {.keys = "AA", .poison = 1, .crashes = 1, .rivals = 1, .skips = true},
+    {.keys = "AA", .poison = 1, .rivals = 1, .skips = true},
+    {.keys = "AB", .batches = true, .poison = 1, .refusals = 1, .wide = true},
+    {.keys = "ABA", .batches = true, .poison = 1, .crashes = 1, .folds = 1},
+    {.keys = "BA", .poison = 2, .rivals = 1, .halts = true},
 };
 
 static const struct bounds large_bounds[] = {
+    {.keys = "ABA", .one_partition = true, .poison = 1, .crashes = 1, .rivals = 1},
+    {.keys = "AA", .poison = 1, .crashes = 1, .rivals = 1, .skips = true},
     {.keys = "ABA", .one_partition = true, .poison = 1, .crashes = 1, .rivals = 1, .refusals = 1},
     {.keys = "AAB", .one_partition = true, .poison = 2, .crashes = 1, .rivals = 1, .refusals = 1},
     {.keys = "AAB", .one_partition = true, .poison = 1, .crashes = 1, .rivals = 1, .skips = true},
@@ -36,14 +41,23 @@ static const struct bounds large_bounds[] = {
     {.keys = "AAAA", .one_partition = true, .poison = 3, .crashes = 1, .rivals = 1, .refusals = 1},
     {.keys = "AAB", .poison = 2, .crashes = 1, .rivals = 1},
     {.keys = "ABAB", .poison = 2, .rivals = 1},
+    {.keys = "AAB", .batches = true, .poison = 1, .refusals = 1, .wide = true},
+    {.keys = "AB", .batches = true, .poison = 1, .crashes = 1, .refusals = 1, .wide = true},
+    {.keys = "ABA", .batches = true, .poison = 1, .crashes = 1, .rivals = 1},
+    {.keys = "ABA", .one_partition = true, .poison = 1, .rivals = 1, .refusals = 1, .wide = true},
+    {.keys = "AB", .poison = 1, .crashes = 1, .wide = true, .skips = true},
+    {.keys = "AAB", .poison = 1, .crashes = 1, .rivals = 1, .folds = 1},
+    {.keys = "ABA", .poison = 2, .crashes = 1, .rivals = 1, .halts = true},
 };
 
 static void print_bounds(const struct bounds *b, const struct finding *f)
 {
-    print_message(
-        "%s in %s: poison %u, crashes %u, rivals %u, refusals %u%s: %zu states, %zu steps\n",
-        b->keys, b->one_partition ? "one partition" : "two partitions", b->poison, b->crashes,
-        b->rivals, b->refusals, b->skips ? ", skips" : "", f->states, f->steps);
+    print_message("%s in %s%s: poison %u, crashes %u, rivals %u, refusals %u%s%s%s, folds %u: %zu "
+                  "states, %zu steps\n",
+                  b->keys, b->one_partition ? "one partition" : "two partitions",
+                  b->batches ? ", in batches" : "", b->poison, b->crashes, b->rivals, b->refusals,
+                  b->skips ? ", skips" : "", b->wide ? ", wide lanes" : "",
+                  b->halts ? ", halts" : "", b->folds, f->states, f->steps);
 }
 
 static void assert_holds(const struct bounds *b)
@@ -81,12 +95,24 @@ static const struct {
     {{.keys = "A", .one_partition = true, .refusals = 1, .defect = DEFECT_SKIP_REFUSED}, "lost"},
     {{.keys = "AAA", .one_partition = true, .refusals = 1, .defect = DEFECT_REQUEUE}, "order"},
     {{.keys = "AAA", .one_partition = true, .defect = DEFECT_TIME_OUT}, "order"},
-    {{.keys = "ABA", .poison = 1, .rivals = 1, .defect = DEFECT_NO_CAS}, "lost"},
+    {{.keys = "ABA", .batches = true, .poison = 1, .rivals = 1, .defect = DEFECT_NO_CAS}, "lost"},
     {{.keys = "AAA", .one_partition = true, .refusals = 1, .defect = DEFECT_SPLIT_ABOVE}, "lost"},
     {{.keys = "AA", .one_partition = true, .refusals = 1, .defect = DEFECT_MERGE_BEHIND}, "lost"},
     {{.keys = "AA", .one_partition = true, .poison = 1, .defect = DEFECT_MERGE_AT_ONCE},
      "for ever"},
-    {{.keys = "ABA", .poison = 1, .rivals = 1, .defect = DEFECT_READ_OUTSIDE}, "lost"},
+    {{.keys = "AAB",
+      .batches = true,
+      .refusals = 2,
+      .wide = true,
+      .defect = DEFECT_NARROW_UNDER_WIDE},
+     "lost"},
+    {{.keys = "AB", .refusals = 2, .wide = true, .defect = DEFECT_NARROW_AT_MAIN}, "lost"},
+    {{.keys = "AB", .refusals = 1, .crashes = 1, .folds = 1, .defect = DEFECT_FOLD_AT_MAIN},
+     "lost"},
+    {{.keys = "BA", .poison = 2, .halts = true, .defect = DEFECT_GIVE_UP_BEFORE}, "lost"},
+    {{.keys = "AA", .poison = 1, .skips = true, .defect = DEFECT_SKIP_AHEAD}, "lost"},
+    {{.keys = "ABA", .batches = true, .poison = 1, .rivals = 1, .defect = DEFECT_READ_OUTSIDE},
+     "lost"},
     {{.keys = "AA", .one_partition = true, .refusals = 1, .defect = DEFECT_NOT_OPENED}, "order"},
 };
 
@@ -99,7 +125,7 @@ static void test_every_defect_is_found(void **state)
         struct bounds sound = *b;
         struct finding f;
 
-        explore(b, MAX_STATES / 12, &f);
+        explore(b, MAX_STATES / 4, &f);
         if (f.broken == NULL) {
             fail_msg("%s: not found in %zu states", defect_text(b->defect), f.states);
             return;
@@ -108,7 +134,7 @@ static void test_every_defect_is_found(void **state)
         CHECK(strstr(f.broken, defects[i].broken) != NULL, "expected: %s", defects[i].broken);
         finding_release(&f);
         sound.defect = DEFECT_NONE;
-        explore(&sound, MAX_STATES / 12, &f);
+        explore(&sound, MAX_STATES / 4, &f);
         CHECK(f.broken == NULL && !f.too_many, "broken without it, too: %s", f.broken);
         finding_release(&f);
     }

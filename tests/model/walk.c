@@ -27,12 +27,27 @@ bool has(uint8_t bits, unsigned n)
     return (bits & bit(n)) != 0;
 }
 
-bool lies_between(const struct bounds *b, uint8_t key, uint8_t from, uint8_t to)
+uint8_t owner_of(uint8_t lanes, uint8_t key)
 {
-    for (uint8_t e = (uint8_t)(from + 1); e <= to; e++)
-        if (key_of(b, e) == key)
-            return true;
-    return false;
+    if (has(lanes, key))
+        return key;
+    return has(lanes, WIDE) ? WIDE : LANES;
+}
+
+const char *lane_name(uint8_t lane)
+{
+    static const char *const names[LANES] = {"A", "B", "AB"};
+
+    return names[lane];
+}
+
+uint8_t next_of(const struct bounds *b, uint8_t lanes, uint8_t lane, uint8_t from)
+{
+    uint8_t e = (uint8_t)(from + 1);
+
+    while (e <= count(b) && owner_of(lanes, key_of(b, e)) != lane)
+        e++;
+    return e;
 }
 
 /* ---- producers ---- */
@@ -81,8 +96,8 @@ void abandon(struct model *m, struct producer *p)
 
 void drop_memory(struct model *m, struct model_relay *r)
 {
-    for (unsigned i = 0; i < 1 + KEYS; i++)
-        abandon(m, &r->producer[i]);
+    for (unsigned i = 0; i < 1 + LANES; i++)
+        abandon(m, &r->stream[i].producer);
     memset(r, 0, sizeof *r);
 }
 
@@ -90,9 +105,9 @@ void drop_memory(struct model *m, struct model_relay *r)
 
 bool is_settled(const struct model *m, const struct bounds *b, uint8_t e)
 {
-    uint8_t key = key_of(b, e);
+    uint8_t lane = owner_of(m->lanes, key_of(b, e));
 
-    return e <= (has(m->lanes, key) ? m->lane[key] : m->main);
+    return e <= (lane < LANES ? m->lane[lane] : m->main);
 }
 
 static const char *look(const struct walk *w)

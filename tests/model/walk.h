@@ -24,8 +24,8 @@ bool has(uint8_t bits, unsigned n);
 uint8_t count(const struct bounds *b);
 uint8_t key_of(const struct bounds *b, uint8_t event);
 uint8_t partition_of(const struct bounds *b, uint8_t event);
-/* Whether an event of the key lies behind `from`, up to `to`. */
-bool lies_between(const struct bounds *b, uint8_t key, uint8_t from, uint8_t to);
+/* The lane that the key belongs to, the narrower first; LANES: none, so it is main's. */
+uint8_t owner_of(uint8_t lanes, uint8_t key);
 unsigned length(const struct producer *p);
 void remove_at(struct producer *p, unsigned at);
 bool is_on_its_way(uint8_t entry);
@@ -36,13 +36,20 @@ bool is_settled(const struct model *m, const struct bounds *b, uint8_t e);
 /* The step is over: judged, and handed on. */
 void emit(struct walk *w);
 
+/* The first event of the lane behind `from`; one more than there are: none. */
+uint8_t next_of(const struct bounds *b, uint8_t lanes, uint8_t lane, uint8_t from);
+
+const char *lane_name(uint8_t lane);
+
 /* relay.c */
-/* The settled prefix moves over what is acknowledged, and over keys with a durable lane. */
-void advance(const struct bounds *b, struct model_relay *r);
+/* The settled prefix of a stream (0: main, else lane + 1) moves over what is acknowledged, and over
+ * what it has passed: given up, or of a narrower lane that is durable. */
+void advance(const struct bounds *b, struct model_relay *r, unsigned stream);
+void rewind_stream(struct model_stream *s);
 void relay_steps(const struct walk *now, unsigned number);
 
 /* broker.c */
-void broker_steps(const struct walk *now, unsigned number, unsigned producer, unsigned at);
+void broker_steps(const struct walk *now, unsigned number, unsigned stream, unsigned at);
 void late_steps(const struct walk *now, unsigned number, unsigned at);
 
 #endif
