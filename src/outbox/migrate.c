@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define REQUIRED_VERSION 4
+#define REQUIRED_VERSION 5
 #define DOORBELL_VERSION 2
 
 /* Happy path: connect -> refuse a newer schema -> each missing migration; for the outbox then

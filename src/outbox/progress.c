@@ -1,9 +1,10 @@
 #include "outbox/progress.h"
 
+#include "outbox/changes.h"
+#include "outbox/lane_views.h"
 #include "outbox/session.h"
 #include "outbox/sql_fill.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,16 @@ enum look {
     LOOK_BASE,
     LOOK_TARGET,
     LOOK_LAST_ID,
+    LOOK_LAST_LANE,
+    LOOK_GIVEN_UP,
     LOOKS
+};
+
+/* A store that is out: one of main and one of all lanes together may be. */
+struct storing {
+    struct progress *progress;
+    uint32_t lane;
+    enum lease_answer answer;
 };
 
 struct progress {
@@ -37,10 +47,18 @@ struct progress {
     void (*setup_done)(void *ctx);
     void *setup_ctx;
 
+    struct changes *changes;
+    uint64_t life; /* of the sessions: a callback may have closed them */
+
     bool look_came;
     struct lease_view view; /* owns the position's strings */
+    struct lane_views lanes;
+    bool take_failed; /* the session was told */
     enum lease_answer renewed;
-    enum lease_answer stored;
+    uint32_t *asked; /* lanes that an operator wants tried, of the last renewal */
+    size_t asked_count;
+    struct storing main_store;
+    struct storing lane_store;
 
     bool telling; /* a tell is out; the newest of those that came meanwhile follows it */
     bool tell_again;
@@ -72,19 +90,17 @@ static void ask(struct progress *p, const char *name, const char *const *values,
     q.values = values;
     q.count = count;
     q.timeout_ms = p->params.timeout_ms;
-    q.ctx = p;
+    if (q.ctx == NULL)
+        q.ctx = p;
     session_query(p->params.control, &q);
 }
 
 /* Of renew.sql and store.sql: no row when the lease is not ours, else whether it is paused. */
-static enum lease_answer answer_of(PGresult *result)
+static enum lease_answer answer_of(const PGresult *result)
 {
-    enum lease_answer answer = LEASE_LOST;
-
-    if (PQntuples(result) == 1)
-        answer = PQgetvalue(result, 0, 0)[0] == 't' ? LEASE_PAUSED : LEASE_OURS;
-    PQclear(result);
-    return answer;
+    if (PQntuples(result) != 1)
+        return LEASE_LOST;
+    return PQgetvalue(result, 0, 0)[0] == 't' ? LEASE_PAUSED : LEASE_OURS;
 }
 
 /* ---- setup ---- */
@@ -125,15 +141,31 @@ static int64_t number_of(const PGresult *result, int column)
     return strtoll(PQgetvalue(result, 0, column), NULL, 10);
 }
 
-/* Comes for each statement of take.sql: SET, UPDATE ... RETURNING (a row: we have it), and the
- * look. */
+static void take_lanes(struct progress *p, PGresult *result)
+{
+    struct err err;
+
+    if (lane_views_take(&p->lanes, result, &err) == 0)
+        return;
+    p->take_failed = true;
+    session_fail(p->params.control, &err);
+}
+
+/* Comes for each statement of take.sql, which differ by the number of their columns: SET, UPDATE
+ * ... RETURNING (a row: we have it), whether the lanes were folded, the look, and the lanes. */
 static void take_result(void *ctx, PGresult *result)
 {
     struct progress *p = ctx;
     struct lease_view *v = &p->view;
 
+    if (PQnfields(result) == LANE_VIEW_COLUMNS) {
+        take_lanes(p, result);
+        return;
+    }
     if (PQnfields(result) == 1) {
         v->ours = PQntuples(result) == 1;
+    } else if (PQnfields(result) == 2) {
+        v->folded = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
     } else if (PQnfields(result) == LOOKS && PQntuples(result) == 1) {
         p->look_came = !PQgetisnull(result, 0, LOOK_BASE);
         v->free = PQgetvalue(result, 0, LOOK_FREE)[0] == 't';
@@ -145,6 +177,8 @@ static void take_result(void *ctx, PGresult *result)
         set_text(&v->position.base, result, LOOK_BASE);
         set_text(&v->position.target, result, LOOK_TARGET);
         v->position.last_id = number_of(result, LOOK_LAST_ID);
+        v->last_lane = (uint32_t)number_of(result, LOOK_LAST_LANE);
+        v->given_up = number_of(result, LOOK_GIVEN_UP);
     }
     PQclear(result);
 }
@@ -154,7 +188,11 @@ static void take_through(void *ctx)
     struct progress *p = ctx;
     struct err err;
 
+    if (p->take_failed)
+        return;
     if (p->look_came) {
+        p->view.lanes = p->lanes.lane;
+        p->view.lane_count = p->lanes.count;
         p->params.events->lease(p->params.ctx, &p->view);
         return;
     }
@@ -184,16 +222,20 @@ void progress_take(struct progress *p, enum take_mode mode, int64_t seen_epoch, 
 {
     struct str condition = {0};
     char ttl[16];
+    char mark[32];
 
     put_condition(p, mode, seen_epoch, seen_beat, &condition);
     (void)snprintf(ttl, sizeof(ttl), "%" PRIu32, p->params.lease_ttl_ms);
+    (void)snprintf(mark, sizeof(mark), "'%" PRId64 "'::bigint", p->params.routes_mark);
     const struct sql_value values[] = {{"relay", p->relay_literal.data},
                                        {"holder", p->holder_literal.data},
                                        {"instance", p->instance_literal.data},
                                        {"ttl_ms", ttl},
+                                       {"mark", mark},
                                        {"condition", str_text(&condition)}};
-    p->look_came = false;
-    p->view.ours = false;
+    p->look_came = p->take_failed = false;
+    p->view.ours = p->view.folded = false;
+    lane_views_release(&p->lanes);
     str_reset(&p->sql);
     sql_fill(&p->sql, "take", values, ARRAY_LEN(values));
     str_release(&condition);
@@ -205,18 +247,43 @@ void progress_take(struct progress *p, enum take_mode mode, int64_t seen_epoch, 
                                                              .ctx = p});
 }
 
+/* Ids with a blank between them. */
+static void take_asked(struct progress *p, const char *ids)
+{
+    size_t room = 1;
+    char *end;
+
+    for (const char *at = ids; *at != '\0'; at++)
+        room += *at == ' ';
+    p->asked = xrealloc(p->asked, room * sizeof *p->asked);
+    for (; *ids != '\0'; ids = end) {
+        p->asked[p->asked_count++] = (uint32_t)strtoul(ids, &end, 10);
+        if (end == ids)
+            abort(); /* the query gives nothing else */
+    }
+}
+
 static void renew_result(void *ctx, PGresult *result)
 {
     struct progress *p = ctx;
 
     p->renewed = answer_of(result);
+    p->asked_count = 0;
+    if (p->renewed != LEASE_LOST)
+        take_asked(p, PQgetvalue(result, 0, 1));
+    PQclear(result);
 }
 
 static void renew_through(void *ctx)
 {
     struct progress *p = ctx;
 
-    p->params.events->renewed(p->params.ctx, p->renewed);
+    uint64_t life = p->life;
+
+    if (p->asked_count > 0)
+        p->params.events->asked(p->params.ctx, p->asked, p->asked_count);
+    if (p->life == life)
+        p->params.events->renewed(p->params.ctx, p->renewed);
 }
 
 void progress_renew(struct progress *p, int64_t epoch)
@@ -254,24 +321,28 @@ void progress_release(struct progress *p)
 
 static void store_result(void *ctx, PGresult *result)
 {
-    struct progress *p = ctx;
+    struct storing *s = ctx;
 
-    p->stored = answer_of(result);
+    s->answer = answer_of(result);
+    PQclear(result);
 }
 
 static void store_through(void *ctx)
 {
-    struct progress *p = ctx;
+    struct storing *s = ctx;
+    const struct progress *p = s->progress;
 
-    p->params.events->stored(p->params.ctx, 0, p->stored);
+    p->params.events->stored(p->params.ctx, s->lane, s->answer);
 }
 
 void progress_store(struct progress *p, int64_t epoch, const struct store_request *request)
 {
     const struct position *position = request->position;
+    struct storing *storing = request->lane == 0 ? &p->main_store : &p->lane_store;
     char epoch_text[24];
     char last_id[24];
     char count[24];
+    char lane[16];
     const char *target = position->target.len > 0 ? position->target.data : NULL;
     const char *const values[] = {p->params.relay,
                                   epoch_text,
@@ -280,14 +351,22 @@ void progress_store(struct progress *p, int64_t epoch, const struct store_reques
                                   target,
                                   last_id,
                                   request->synchronously ? "on" : "off",
-                                  count};
+                                  count,
+                                  lane};
 
-    assert(request->lane == 0);
+    *storing = (struct storing){.progress = p, .lane = request->lane};
     (void)snprintf(epoch_text, sizeof(epoch_text), "%" PRId64, epoch);
     (void)snprintf(last_id, sizeof(last_id), "%" PRId64, position->last_id);
     (void)snprintf(count, sizeof(count), "%" PRIu64, request->events);
-    ask(p, "store", values, ARRAY_LEN(values),
-        &(struct session_query){.result = store_result, .done = store_through});
+    (void)snprintf(lane, sizeof(lane), "%" PRIu32, request->lane);
+    ask(p, request->lane == 0 ? "store" : "store_lane", values,
+        ARRAY_LEN(values) - (request->lane == 0 ? 1 : 0),
+        &(struct session_query){.result = store_result, .done = store_through, .ctx = storing});
+}
+
+void progress_change(struct progress *p, int64_t epoch, const struct lane_change *change)
+{
+    changes_make(p->changes, epoch, change);
 }
 
 /* ---- trouble ---- */
@@ -361,11 +440,19 @@ struct progress *progress_new(const struct progress_params *params)
     sql_put_quoted(&p->relay_literal, params->relay);
     sql_put_quoted(&p->instance_literal, params->instance);
     sql_put_quoted(&p->holder_literal, p->holder);
+    p->changes = changes_new(&(struct changes_params){.control = params->control,
+                                                      .events = params->events,
+                                                      .ctx = params->ctx,
+                                                      .relay = p->relay_literal.data,
+                                                      .holder = p->holder_literal.data,
+                                                      .mark = params->routes_mark,
+                                                      .timeout_ms = params->timeout_ms});
     return p;
 }
 
 void progress_forget(struct progress *p)
 {
+    p->life++;
     p->telling = false;
     p->tell_again = false;
 }
@@ -380,6 +467,9 @@ void progress_free(struct progress *p)
     str_release(&p->sql);
     str_release(&p->view.position.base);
     str_release(&p->view.position.target);
+    lane_views_release(&p->lanes);
+    changes_free(p->changes);
+    free(p->asked);
     free(p->relay);
     free(p);
 }

@@ -15,6 +15,7 @@ struct progress_params {
     void *ctx;         /* of events */
     const char *relay; /* both copied */
     const char *instance;
+    int64_t routes_mark; /* route_table_mark: lanes made by others are given up at a takeover */
     uint32_t lease_ttl_ms;
     uint32_t timeout_ms;
 };
@@ -32,6 +33,7 @@ void progress_forget(struct progress *p);
 void progress_take(struct progress *p, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat);
 void progress_renew(struct progress *p, int64_t epoch);
 void progress_store(struct progress *p, int64_t epoch, const struct store_request *request);
+void progress_change(struct progress *p, int64_t epoch, const struct lane_change *change);
 void progress_release(struct progress *p);
 void progress_tell(struct progress *p, int64_t epoch, const struct trouble *trouble);
 

@@ -3,6 +3,7 @@
  * itself. Callbacks may close the source, so each is followed by a look at `life`. */
 #include "outbox/reader.h"
 
+#include "outbox/lane_where.h"
 #include "outbox/rows.h"
 #include "outbox/session.h"
 #include "outbox/sql_fill.h"
@@ -16,6 +17,9 @@
 
 enum poll_column { POLL_SNAPSHOT = ROW_COLUMNS, POLL_COMPLETE };
 
+/* The column "last" of a lane's rows. */
+enum last { LAST_NOT, LAST_OF_LANE, LAST_OF_OTHERS };
+
 enum task { TASK_NONE, TASK_POLL, TASK_PROBE, TASK_PAGE };
 
 struct reader {
@@ -24,6 +28,10 @@ struct reader {
     int backend_pid;
     void (*setup_done)(void *ctx);
     void *setup_ctx;
+
+    uint32_t stream_number; /* of the request */
+    bool ready;             /* the session is set up */
+    bool waiting;           /* the request is in `sql`, until it is */
 
     enum task task;
     uint32_t taken; /* rows of this request that the relay took */
@@ -38,12 +46,18 @@ struct reader {
     struct copy_stream stream; /* TASK_PAGE */
     size_t piece_used;         /* of the piece whose row is held */
     struct event held_event;   /* borrows that piece */
-    bool many_new;             /* TASK_PROBE */
+    bool filtered;             /* TASK_PAGE of a lane: rows have the column "last" */
+    bool bounded;              /* no row beyond the one with id last_id was looked at */
+    int64_t taken_id;          /* the last row that was taken, before any the position's */
+    int64_t last_id;           /* the same, or where looking ended */
+    uint32_t max_rows;
+    bool many_new; /* TASK_PROBE */
     int64_t min_new_id;
     bool probe_answered;
 
     struct str sql; /* reused */
     struct str branches;
+    struct str where;
     struct str base;
     struct str target;
     struct str xmax;
@@ -54,14 +68,28 @@ static void break_session(struct reader *r, const struct err *why)
     session_fail(r->params.read, why);
 }
 
-static void begin(struct reader *r, enum task task)
+static void begin(struct reader *r, uint32_t stream, enum task task)
 {
     assert(r->task == TASK_NONE);
     r->task = task;
+    r->stream_number = stream;
+    r->filtered = r->bounded = false;
     r->taken = 0;
     r->held = r->dropped = r->ended = r->cancelling = false;
     r->piece_used = 0;
     r->probe_answered = false;
+}
+
+/* Of a page with a filter (struct fetched in relay/relay.h). */
+static int64_t read_to(const struct reader *r)
+{
+    if (!r->filtered)
+        return 0;
+    if (r->dropped)
+        return r->taken_id;
+    if (r->bounded || r->taken == r->max_rows)
+        return r->last_id;
+    return INT64_MAX;
 }
 
 /* The last word on a poll or a page. */
@@ -72,9 +100,15 @@ static void fetched(struct reader *r)
     PQclear(r->polled);
     r->polled = NULL;
     r->task = TASK_NONE;
-    r->params.events->fetched(r->params.ctx, MAIN_STREAM,
-                              &(struct fetched){.rows = r->taken, .dropped = r->dropped});
+    r->params.events->fetched(
+        r->params.ctx, r->stream_number,
+        &(struct fetched){.rows = r->taken, .dropped = r->dropped, .read_to = read_to(r)});
 }
+
+static void probe_result(void *ctx, PGresult *result);
+static void probe_through(void *ctx);
+static bool page_row(void *ctx, struct slice data);
+static void page_through(void *ctx);
 
 /* ---- setup ---- */
 
@@ -91,7 +125,35 @@ static void setup_through(void *ctx)
 {
     struct reader *r = ctx;
 
+    r->ready = true;
     r->setup_done(r->setup_ctx);
+}
+
+/* The request is in `sql`. */
+static void send(struct reader *r)
+{
+    struct session_query page = {.name = "page",
+                                 .text = r->sql.data,
+                                 .timeout_ms = r->params.timeout_ms,
+                                 .may_be_cancelled = true,
+                                 .row = page_row,
+                                 .done = page_through,
+                                 .ctx = r};
+    struct session_query probe = {.name = "probe",
+                                  .text = r->sql.data,
+                                  .result = probe_result,
+                                  .done = probe_through,
+                                  .ctx = r};
+
+    r->waiting = !r->ready;
+    if (r->ready)
+        session_query(r->params.read, r->task == TASK_PAGE ? &page : &probe);
+}
+
+void reader_go(struct reader *r)
+{
+    if (r->waiting)
+        send(r);
 }
 
 void reader_setup(struct reader *r, void (*done)(void *ctx), void *ctx)
@@ -138,7 +200,7 @@ static void offer_polled(struct reader *r)
             break_session(r, &err);
             return;
         }
-        r->held = r->params.events->row(r->params.ctx, MAIN_STREAM, &e) == ROW_HOLD;
+        r->held = r->params.events->row(r->params.ctx, r->stream_number, &e) == ROW_HOLD;
         if (r->life != life || r->held)
             return;
         r->taken++;
@@ -198,7 +260,7 @@ void reader_poll(struct reader *r, const struct str *base, uint32_t max_rows, si
     char bytes[24];
     const char *const values[] = {str_text(base), rows, bytes};
 
-    begin(r, TASK_POLL);
+    begin(r, MAIN_STREAM, TASK_POLL);
     if (max_bytes > r->params.max_event_bytes)
         max_bytes = r->params.max_event_bytes; /* then no event of a poll is above its own limit */
     (void)snprintf(rows, sizeof(rows), "%" PRIu32, max_rows);
@@ -263,16 +325,17 @@ static void probe_through(void *ctx)
         return;
     }
     r->task = TASK_NONE;
-    r->params.events->probed(r->params.ctx, MAIN_STREAM, r->many_new, r->min_new_id);
+    r->params.events->probed(r->params.ctx, r->stream_number, r->many_new, r->min_new_id);
 }
 
-void reader_probe(struct reader *r, const struct position *position, uint32_t few_rows)
+void reader_probe(struct reader *r, uint32_t stream, const struct position *position,
+                  uint32_t few_rows)
 {
     char last_id[24];
     char few[16];
     bool has_xip;
 
-    begin(r, TASK_PROBE);
+    begin(r, stream, TASK_PROBE);
     if (!set_position(r, position, &has_xip))
         return;
     (void)snprintf(last_id, sizeof(last_id), "%" PRId64, position->last_id);
@@ -281,14 +344,35 @@ void reader_probe(struct reader *r, const struct position *position, uint32_t fe
         {"xmax", r->xmax.data}, {"target", r->target.data}, {"last_id", last_id}, {"few", few}};
     str_reset(&r->sql);
     sql_fill(&r->sql, "probe", values, ARRAY_LEN(values));
-    session_query(r->params.read, &(struct session_query){.name = "probe",
-                                                          .text = r->sql.data,
-                                                          .result = probe_result,
-                                                          .done = probe_through,
-                                                          .ctx = r});
+    send(r);
 }
 
 /* ---- page ---- */
+
+/* The next row that is to be offered: 1, or 0 at the end of the piece, -1 with `err`. Of a lane's
+ * rows what comes behind the bound is left out: there may be others between them. */
+static int next_row(struct reader *r, struct slice *piece, struct event *e, struct err *err)
+{
+    struct slice fields[ROW_COLUMNS + 1];
+    int got;
+    int last;
+
+    if (!r->filtered)
+        return copy_stream_next(&r->stream, piece, e, err);
+    while ((got = copy_stream_fields(&r->stream, piece, fields, ARRAY_LEN(fields), err)) > 0) {
+        if (r->bounded)
+            continue;
+        if (row_to_event(fields, e, err) != 0)
+            return -1;
+        last = fields[ROW_COLUMNS].len == 2 ? fields[ROW_COLUMNS].ptr[1] : 0;
+        r->bounded = last != LAST_NOT;
+        if (r->bounded)
+            r->last_id = e->id;
+        if (last != LAST_OF_OTHERS)
+            return 1;
+    }
+    return got;
+}
 
 static bool page_row(void *ctx, struct slice data)
 {
@@ -304,11 +388,12 @@ static bool page_row(void *ctx, struct slice data)
             e = r->held_event; /* its piece is still the same memory */
             r->held = false;
         } else {
-            got = copy_stream_next(&r->stream, &piece, &e, &err);
+            got = next_row(r, &piece, &e, &err);
         }
         if (got <= 0)
             break;
-        if (r->params.events->row(r->params.ctx, MAIN_STREAM, &e) == ROW_HOLD && r->life == life) {
+        if (r->params.events->row(r->params.ctx, r->stream_number, &e) == ROW_HOLD &&
+            r->life == life) {
             r->held = true;
             r->held_event = e;
             r->piece_used = data.len - piece.len;
@@ -317,6 +402,7 @@ static bool page_row(void *ctx, struct slice data)
         if (r->life != life)
             return true;
         r->taken++;
+        r->last_id = r->taken_id = e.id;
     }
     if (got < 0)
         break_session(r, &err);
@@ -339,7 +425,32 @@ static void page_through(void *ctx)
     fetched(r);
 }
 
-void reader_page(struct reader *r, const struct page_request *request)
+/* Fills the text of a page; the last three of `values` are for us to set. */
+static void fill_page(struct reader *r, const struct page_request *request, bool has_xip,
+                      struct sql_value *values, size_t count)
+{
+    const char *stragglers = r->filtered ? "lane_stragglers" : "page_stragglers";
+    const char *by_id = r->filtered ? "lane_new_by_id" : "page_new_by_id";
+    const char *by_xid = r->filtered ? "lane_new_by_xid" : "page_new_by_xid";
+
+    str_reset(&r->where);
+    if (r->filtered)
+        lane_where(&r->where, r->params.routes, request->filter);
+    values[count - 3] = (struct sql_value){"lane", str_text(&r->where)};
+    values[count - 2] = (struct sql_value){"more_columns", r->filtered ? ", last" : ""};
+    values[count - 1] = (struct sql_value){"branches", NULL};
+    str_reset(&r->branches);
+    if (has_xip) {
+        sql_fill(&r->branches, stragglers, values, count);
+        str_puts(&r->branches, "UNION ALL");
+    }
+    sql_fill(&r->branches, request->many_new ? by_id : by_xid, values, count);
+    values[count - 1].text = r->branches.data;
+    str_reset(&r->sql);
+    sql_fill(&r->sql, "page", values, count);
+}
+
+void reader_page(struct reader *r, uint32_t stream, const struct page_request *request)
 {
     const struct position *at = request->position;
     int64_t from = request->new_from > at->last_id ? request->new_from : at->last_id;
@@ -347,37 +458,27 @@ void reader_page(struct reader *r, const struct page_request *request)
     char from_id[24];
     char max_rows[16];
     char max_bytes[24];
+    char scan_rows[16];
     bool has_xip;
 
-    begin(r, TASK_PAGE);
+    begin(r, stream, TASK_PAGE);
     copy_stream_init(&r->stream);
+    r->filtered = request->filter != NULL;
+    r->max_rows = request->max_rows;
+    r->last_id = r->taken_id = at->last_id;
     if (!set_position(r, at, &has_xip))
         return;
     (void)snprintf(last_id, sizeof(last_id), "%" PRId64, at->last_id);
     (void)snprintf(from_id, sizeof(from_id), "%" PRId64, from);
     (void)snprintf(max_rows, sizeof(max_rows), "%" PRIu32, request->max_rows);
     (void)snprintf(max_bytes, sizeof(max_bytes), "%zu", r->params.max_event_bytes);
-    struct sql_value values[] = {{"base", r->base.data},         {"target", r->target.data},
-                                 {"xmax", r->xmax.data},         {"last_id", last_id},
-                                 {"from_id", from_id},           {"max_rows", max_rows},
-                                 {"max_event_bytes", max_bytes}, {"branches", NULL}};
-    str_reset(&r->branches);
-    if (has_xip) {
-        sql_fill(&r->branches, "page_stragglers", values, ARRAY_LEN(values));
-        str_puts(&r->branches, "UNION ALL");
-    }
-    sql_fill(&r->branches, request->many_new ? "page_new_by_id" : "page_new_by_xid", values,
-             ARRAY_LEN(values));
-    values[ARRAY_LEN(values) - 1].text = r->branches.data;
-    str_reset(&r->sql);
-    sql_fill(&r->sql, "page", values, ARRAY_LEN(values));
-    session_query(r->params.read, &(struct session_query){.name = "page",
-                                                          .text = r->sql.data,
-                                                          .timeout_ms = r->params.timeout_ms,
-                                                          .may_be_cancelled = true,
-                                                          .row = page_row,
-                                                          .done = page_through,
-                                                          .ctx = r});
+    (void)snprintf(scan_rows, sizeof(scan_rows), "%" PRIu32, request->scan_rows);
+    struct sql_value values[11] = {{"base", r->base.data},         {"target", r->target.data},
+                                   {"xmax", r->xmax.data},         {"last_id", last_id},
+                                   {"from_id", from_id},           {"max_rows", max_rows},
+                                   {"max_event_bytes", max_bytes}, {"scan_rows", scan_rows}};
+    fill_page(r, request, has_xip, values, ARRAY_LEN(values));
+    send(r);
 }
 
 /* ---- holding ---- */
@@ -450,6 +551,7 @@ void reader_forget(struct reader *r)
 {
     r->life++;
     r->task = TASK_NONE;
+    r->ready = r->waiting = false;
     r->held = false;
     timer_stop(r->go_on);
     PQclear(r->polled);
@@ -464,6 +566,7 @@ void reader_free(struct reader *r)
     timer_free(r->go_on);
     str_release(&r->sql);
     str_release(&r->branches);
+    str_release(&r->where);
     str_release(&r->base);
     str_release(&r->target);
     str_release(&r->xmax);

@@ -6,6 +6,9 @@
  *   page    page.sql and its branches: the next rows by COPY, streamed; nothing is kept but the row
  * that is held
  *
+ * A page with a filter, a lane's, looks at scan_rows rows at the most, and the server leaves out
+ * what the lane cannot cover. Main and all lanes together have a reader, with a session, each.
+ *
  * A held row stops the reading of the socket, and so the server. What is dropped is cancelled on
  * the server by the control session, because a page of large payloads would take long to be read
  * for nothing. */
@@ -22,7 +25,8 @@ struct reader_params {
     struct session *read;
     struct session *control;
     const struct source_events *events;
-    void *ctx; /* of events */
+    void *ctx;                        /* of events */
+    const struct route_table *routes; /* lent: what a lane covers */
     uint32_t timeout_ms;
     size_t max_event_bytes;
 };
@@ -32,13 +36,16 @@ void reader_free(struct reader *r); /* NULL is harmless */
 
 /* Pins the plans of the fresh session, learns its backend's pid, then calls done(ctx). */
 void reader_setup(struct reader *r, void (*done)(void *ctx), void *ctx);
+/* A probe or page that came before the setup was through is asked now. */
+void reader_go(struct reader *r);
 /* The sessions are closed: the request is forgotten. */
 void reader_forget(struct reader *r);
 
 /* The ops of relay/ops.h. */
 void reader_poll(struct reader *r, const struct str *base, uint32_t max_rows, size_t max_bytes);
-void reader_probe(struct reader *r, const struct position *position, uint32_t few_rows);
-void reader_page(struct reader *r, const struct page_request *request);
+void reader_probe(struct reader *r, uint32_t stream, const struct position *position,
+                  uint32_t few_rows);
+void reader_page(struct reader *r, uint32_t stream, const struct page_request *request);
 void reader_resume(struct reader *r);
 void reader_drop_rest(struct reader *r);
 

@@ -38,7 +38,7 @@ struct session_handlers {
 };
 
 #define SESSION_MAX_VALUES 12
-#define SESSION_MAX_QUEUE  8
+#define SESSION_MAX_QUEUE  16
 
 /* Either the query `name` of src/outbox/sql, prepared at its first use (binary results), or the
  * statements of `text` in one message (text results, and COPY TO STDOUT); then the name is only for

@@ -17,7 +17,6 @@
 #include "outbox/retention.h"
 #include "outbox/session.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,9 +36,9 @@
 #define BACKLOG_FIRST_MS 1000U
 #define BACKLOG_EVERY_MS 5000U
 
-enum { READ, CONTROL, BELL, SESSIONS };
+enum { READ, CONTROL, BELL, LANES, SESSIONS };
 
-static const char *const roles[SESSIONS] = {"read", "control", "bell"};
+static const char *const roles[SESSIONS] = {"read", "control", "bell", "lanes"};
 
 /* One of the sessions, with what its handlers need. */
 struct leg {
@@ -61,6 +60,8 @@ struct outbox_source {
     bool checking; /* the checks run: what they find is a fault of the configuration at any time */
     bool was_open; /* the server has accepted us before */
     struct reader *reader;
+    struct reader *lane_reader; /* of all streams but main's */
+    bool lanes_open;            /* its session was asked for, at the first read of a lane */
     struct progress *progress;
     struct doorbell *doorbell;
     struct checks *checks;
@@ -78,6 +79,8 @@ static void source_close(void *ctx)
             session_close(s->legs[i].session);
     }
     reader_forget(s->reader);
+    reader_forget(s->lane_reader);
+    s->lanes_open = false;
     progress_forget(s->progress);
     doorbell_forget(s->doorbell);
     days_forget(s->days);
@@ -92,7 +95,7 @@ static void source_open(void *ctx)
     struct outbox_source *s = ctx;
 
     source_close(s);
-    for (int i = 0; i < SESSIONS; i++) {
+    for (int i = 0; i < LANES; i++) {
         if (s->legs[i].session == NULL)
             continue;
         session_open(s->legs[i].session);
@@ -121,7 +124,7 @@ static void checks_passed(void *ctx)
 static bool is_one_server(const struct outbox_source *s)
 {
     for (int i = 0; i < SESSIONS; i++)
-        if (s->legs[i].session != NULL &&
+        if (s->legs[i].session != NULL && (i != LANES || s->lanes_open) &&
             memcmp(s->legs[i].server, s->legs[CONTROL].server, sizeof s->legs[i].server) != 0)
             return false;
     return true;
@@ -136,22 +139,35 @@ static void take_server(void *ctx, PGresult *result)
     PQclear(result);
 }
 
+/* False, and a session breaks, when they came to different servers. */
+static bool expect_one_server(const struct outbox_source *s)
+{
+    struct err err;
+
+    if (is_one_server(s))
+        return true;
+    (void)err_problem(&err, ERR_UNAVAILABLE, PROBLEM_DATABASE_ERROR,
+                      "the sessions came to different servers, of which one may lead no longer");
+    session_fail(s->legs[CONTROL].session, &err);
+    return false;
+}
+
 static void leg_is_ready(void *ctx)
 {
     struct outbox_source *s = ctx;
-    struct err err;
 
-    if (++s->ready < s->wanted)
+    if (++s->ready < s->wanted || !expect_one_server(s))
         return;
-    if (!is_one_server(s)) {
-        (void)err_problem(
-            &err, ERR_UNAVAILABLE, PROBLEM_DATABASE_ERROR,
-            "the sessions came to different servers, of which one may lead no longer");
-        session_fail(s->legs[CONTROL].session, &err);
-        return;
-    }
     s->checking = true;
     checks_run(s->checks);
+}
+
+static void lanes_are_ready(void *ctx)
+{
+    const struct outbox_source *s = ctx;
+
+    if (expect_one_server(s))
+        reader_go(s->lane_reader);
 }
 
 static void leg_connected(void *ctx)
@@ -167,6 +183,8 @@ static void leg_connected(void *ctx)
         reader_setup(s->reader, leg_is_ready, s);
     else if (leg->number == CONTROL)
         progress_setup(s->progress, leg_is_ready, s);
+    else if (leg->number == LANES)
+        reader_setup(s->lane_reader, lanes_are_ready, s);
     else
         doorbell_setup(s->doorbell, leg_is_ready, s);
 }
@@ -213,6 +231,11 @@ static void source_store(void *ctx, int64_t epoch, const struct store_request *r
     progress_store(((struct outbox_source *)ctx)->progress, epoch, request);
 }
 
+static void source_change(void *ctx, int64_t epoch, const struct lane_change *change)
+{
+    progress_change(((struct outbox_source *)ctx)->progress, epoch, change);
+}
+
 static void source_release(void *ctx)
 {
     progress_release(((struct outbox_source *)ctx)->progress);
@@ -228,29 +251,37 @@ static void source_poll(void *ctx, const struct str *base, uint32_t max_rows, si
     reader_poll(((struct outbox_source *)ctx)->reader, base, max_rows, max_bytes);
 }
 
+/* A lane's first read opens the session that it needs, and waits for it. */
+static struct reader *reader_of(struct outbox_source *s, uint32_t stream)
+{
+    if (stream == MAIN_STREAM)
+        return s->reader;
+    if (!s->lanes_open) {
+        s->lanes_open = true;
+        session_open(s->legs[LANES].session);
+    }
+    return s->lane_reader;
+}
+
 static void source_probe(void *ctx, uint32_t stream, const struct position *position,
                          uint32_t few_rows)
 {
-    assert(stream == MAIN_STREAM);
-    reader_probe(((struct outbox_source *)ctx)->reader, position, few_rows);
+    reader_probe(reader_of(ctx, stream), stream, position, few_rows);
 }
 
 static void source_page(void *ctx, uint32_t stream, const struct page_request *request)
 {
-    assert(stream == MAIN_STREAM);
-    reader_page(((struct outbox_source *)ctx)->reader, request);
+    reader_page(reader_of(ctx, stream), stream, request);
 }
 
 static void source_resume(void *ctx, uint32_t stream)
 {
-    assert(stream == MAIN_STREAM);
-    reader_resume(((struct outbox_source *)ctx)->reader);
+    reader_resume(reader_of(ctx, stream));
 }
 
 static void source_drop_rest(void *ctx, uint32_t stream)
 {
-    assert(stream == MAIN_STREAM);
-    reader_drop_rest(((struct outbox_source *)ctx)->reader);
+    reader_drop_rest(reader_of(ctx, stream));
 }
 
 static void source_arm(void *ctx, uint32_t bell)
@@ -269,6 +300,7 @@ const struct source_ops outbox_source_ops = {
     .take = source_take,
     .renew = source_renew,
     .store = source_store,
+    .change = source_change,
     .release = source_release,
     .tell = source_tell,
     .poll = source_poll,
@@ -304,7 +336,7 @@ static void make_legs(struct outbox_source *s, const struct outbox_params *param
                                                  .hosts = s->hosts,
                                                  .connect_timeout_ms = params->connect_timeout_ms},
                         &handlers, &s->legs[i]);
-        s->wanted++;
+        s->wanted += i != LANES;
     }
     str_release(&name);
 }
@@ -346,6 +378,19 @@ static void make_caretakers(struct outbox_source *s, const struct outbox_params 
                                              .every_ms = BACKLOG_EVERY_MS});
 }
 
+static struct reader *make_reader(const struct outbox_source *s, const struct outbox_params *params,
+                                  struct event_base *base, int leg)
+{
+    return reader_new(&(struct reader_params){.base = base,
+                                              .read = s->legs[leg].session,
+                                              .control = s->legs[CONTROL].session,
+                                              .events = s->events,
+                                              .ctx = s->ctx,
+                                              .routes = params->routes,
+                                              .timeout_ms = params->statement_timeout_ms,
+                                              .max_event_bytes = params->max_event_bytes});
+}
+
 struct outbox_source *outbox_source_new(const struct outbox_params *params, struct event_base *base,
                                         const struct source_events *events, void *ctx)
 {
@@ -357,21 +402,17 @@ struct outbox_source *outbox_source_new(const struct outbox_params *params, stru
     s->hosts = hosts_new();
     s->timeout_ms = params->statement_timeout_ms;
     make_legs(s, params, base);
-    s->reader = reader_new(&(struct reader_params){.base = base,
-                                                   .read = s->legs[READ].session,
-                                                   .control = s->legs[CONTROL].session,
-                                                   .events = events,
-                                                   .ctx = ctx,
-                                                   .timeout_ms = params->statement_timeout_ms,
-                                                   .max_event_bytes = params->max_event_bytes});
-    s->progress =
-        progress_new(&(struct progress_params){.control = s->legs[CONTROL].session,
-                                               .events = events,
-                                               .ctx = ctx,
-                                               .relay = params->relay,
-                                               .instance = params->instance,
-                                               .lease_ttl_ms = params->lease_ttl_ms,
-                                               .timeout_ms = params->statement_timeout_ms});
+    s->reader = make_reader(s, params, base, READ);
+    s->lane_reader = make_reader(s, params, base, LANES);
+    s->progress = progress_new(&(struct progress_params){
+        .control = s->legs[CONTROL].session,
+        .events = events,
+        .ctx = ctx,
+        .relay = params->relay,
+        .instance = params->instance,
+        .routes_mark = params->routes != NULL ? (int64_t)route_table_mark(params->routes) : 0,
+        .lease_ttl_ms = params->lease_ttl_ms,
+        .timeout_ms = params->statement_timeout_ms});
     s->doorbell =
         doorbell_new(&(struct doorbell_params){.base = base,
                                                .session = s->legs[BELL].session,
@@ -400,6 +441,7 @@ void outbox_source_free(struct outbox_source *s)
         return;
     source_close(s);
     reader_free(s->reader);
+    reader_free(s->lane_reader);
     progress_free(s->progress);
     doorbell_free(s->doorbell);
     checks_free(s->checks);

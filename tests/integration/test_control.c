@@ -216,9 +216,9 @@ static void test_pausing_what_cannot_be_paused(void **state)
     runs(69, "pause", WORDS("--url", "postgres://relay@127.0.0.1:1/postgres"));
     pg_exec(owner, "INSERT INTO outbox.migration (version, name) VALUES (99, 'future')");
     runs(78, "pause", NULL);
-    pg_exec(owner, "DELETE FROM outbox.migration WHERE version IN (4, 99)");
+    pg_exec(owner, "DELETE FROM outbox.migration WHERE version IN (5, 99)");
     runs(78, "pause", NULL);
-    pg_exec(owner, "INSERT INTO outbox.migration (version, name) VALUES (4, 'control')");
+    pg_exec(owner, "INSERT INTO outbox.migration (version, name) VALUES (5, 'lanes')");
     (void)snprintf(other, sizeof other,
                    "postgres: {url: \"postgres://relay@127.0.0.1:%d/postgres\"}\n"
                    "kafka: {brokers: \"%s\"}\nrelay: {name: nobody}\n",

@@ -56,7 +56,8 @@ static void test_apply_and_again(void **state)
     assert_non_null(p.out);
     apply(&p);
     assert_true(file_holds(log, "0001 base: applied\n0002 doorbell: applied\n"
-                                "0003 retention: applied\n0004 control: applied\n"));
+                                "0003 retention: applied\n0004 control: applied\n"
+                                "0005 lanes: applied\n"));
     assert_true(file_holds(log, "relay orders: made, starts at beginning"));
     apply(&p);
     assert_true(file_holds(log, "0001 base: applied already"));

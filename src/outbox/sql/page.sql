@@ -1,4 +1,5 @@
--- The next rows of a backlog, in id order: :branches are page_stragglers.sql and one of page_new_by_*.sql.
+-- The next rows of a backlog, in id order: :branches are page_stragglers.sql and one of page_new_by_*.sql. Of a lane they
+-- are lane_stragglers.sql and one of lane_new_by_*.sql, and :more_columns their column "last".
 -- An event whose payload and headers are above :max_event_bytes comes without them, and with its size. Its stored size is
 -- asked first; the true one matters only when the stored one, unpacked by the best ratio of pglz and lz4 (255), can reach
 -- the limit. OFFSET 0 keeps the planner from asking twice.
@@ -6,7 +7,7 @@ SET LOCAL statement_timeout = 0;
 COPY (
 SELECT id, event_id, aggregate_type, aggregate_id, event_type, event_version,
     CASE WHEN oversize = 0 THEN payload END, CASE WHEN oversize = 0 THEN payload_bytes END, content_type,
-    CASE WHEN oversize = 0 THEN headers END, topic, partition_key, occurred_at, created_at, oversize
+    CASE WHEN oversize = 0 THEN headers END, topic, partition_key, occurred_at, created_at, oversize:more_columns
 FROM (
     SELECT p.*, CASE
         WHEN stored > :max_event_bytes THEN stored
