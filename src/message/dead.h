@@ -7,7 +7,7 @@
 #include "message/message.h"
 
 #define HEADER_DLT_TOPIC       "dlt-topic"     /* where it was to go; null if that is no name */
-#define HEADER_DLT_TIMESTAMP   "dlt-timestamp" /* created_at, milliseconds since 1970 */
+#define HEADER_DLT_TIMESTAMP   "dlt-timestamp" /* created_at, RFC 3339 */
 #define HEADER_DLT_ERROR_CLASS "dlt-error-class"
 #define HEADER_DLT_ERROR_TEXT  "dlt-error-text"
 #define HEADER_DLT_ATTEMPTS    "dlt-attempts"

@@ -2,6 +2,7 @@
  * row's own headers; both are told before anything is handed out. */
 #include "message/message.h"
 
+#include "message/build.h"
 #include "message/headers.h"
 
 void message_init(struct message *m)
@@ -75,8 +76,7 @@ static struct slice put_event_id(struct str *buf, const struct event *e)
     return (struct slice){.ptr = buf->data + start, .len = sizeof text - 1};
 }
 
-static int build_headers(struct message *m, const struct route *route, const struct event *e,
-                         struct err *err)
+void build_own_headers(struct message *m, const struct route *route, const struct event *e)
 {
     struct str *buf = &m->header_buf;
 
@@ -88,7 +88,6 @@ static int build_headers(struct message *m, const struct route *route, const str
         (struct message_header){SLICE_LIT(HEADER_EVENT_TIME), put_time(buf, e->created_at_us)};
     m->headers[3] = (struct message_header){SLICE_LIT(HEADER_CONTENT_TYPE), content_type(route, e)};
     m->header_count = MESSAGE_OWN_HEADERS;
-    return e->headers.ptr == NULL ? 0 : headers_append(m, e->headers, err);
 }
 
 /* `,"name":` or, for the first member, `{"name":` */
@@ -129,7 +128,7 @@ static struct slice build_envelope(struct str *out, const struct envelope_fields
     return str_slice(out);
 }
 
-static struct slice build_value(struct message *m, const struct route *route, const struct event *e)
+struct slice build_value(struct message *m, const struct route *route, const struct event *e)
 {
     if (e->payload_bytes.ptr != NULL)
         return e->payload_bytes;
@@ -138,7 +137,7 @@ static struct slice build_value(struct message *m, const struct route *route, co
     return build_envelope(&m->value_buf, &route->fields, e, m->headers[0].value);
 }
 
-static size_t count_bytes(const struct message *m)
+size_t count_bytes(const struct message *m)
 {
     size_t bytes = MESSAGE_OVERHEAD_BYTES + m->key.len + m->value.len;
 
@@ -167,7 +166,8 @@ int message_build(struct message *m, const struct route_table *routes, const str
             "the payload has %lld bytes, more than relay.max_event_bytes: raise that, or "
             "correct the row",
             (long long)e->oversize_bytes);
-    if (build_headers(m, route, e, err) != 0)
+    build_own_headers(m, route, e);
+    if (e->headers.ptr != NULL && headers_append(m, e->headers, err) != 0)
         return -1;
     m->value = build_value(m, route, e);
     m->bytes = count_bytes(m);
