@@ -1,7 +1,7 @@
 /* The relay's state, shared by the files of this folder only.
  *
  *   relay.c     life cycle: open, fall back, stop, tick
- *   lease.c     look, take, renew, release; storing the position
+ *   lease.c     look, take, renew, release; storing a stream's position
  *   read.c      when to look for events, and for how many; the doorbell
  *   pause.c     holding still for an operator
  *   send.c      row -> message -> sink; acks
@@ -126,6 +126,16 @@ struct recovering {
     struct trouble trouble;
 };
 
+/* What is read and sent in one order, with a window and a producer of its own. */
+struct stream {
+    uint32_t number;
+    struct window window;
+    struct topics topics;
+    struct reading reading;
+    struct storing storing;
+    struct recovering rec;
+};
+
 struct relay {
     struct relay_params params;
     const struct source_ops *source;
@@ -153,14 +163,10 @@ struct relay {
     uint64_t wall_of; /* the `now` it belongs to */
     uint64_t wake;    /* collected by relay_pump */
 
-    struct window window;
-    struct topics topics;
-    struct message message;
-    struct rate rate;
-    struct reading reading;
+    struct message message; /* the row of this turn */
+    struct rate rate;       /* of all streams together */
     struct leasing lease;
-    struct storing storing;
-    struct recovering rec;
+    struct stream main;
     struct relay_counters counters;
 };
 
@@ -186,6 +192,10 @@ void relay_pump(
     struct relay *r); /* does everything that is due; at the end of every relay_on_... but on_row */
 void relay_due(struct relay *r, uint64_t at_ms); /* wake me then at the latest */
 void relay_note(struct relay *r, enum relay_note note);
+void stream_note(struct relay *r, const struct stream *s, enum relay_note note);
+void stream_init(struct stream *s, uint32_t number, uint32_t capacity);
+void stream_release(struct stream *s);
+struct stream *relay_stream(struct relay *r, uint32_t number);
 /* Closes the sessions, forgets everything, and opens them again after delay_ms. */
 void relay_fall_back(struct relay *r, uint32_t delay_ms);
 void relay_finish(struct relay *r); /* to STOPPED, at once */
@@ -193,15 +203,16 @@ void relay_finish(struct relay *r); /* to STOPPED, at once */
 /* lease.c */
 void lease_look(struct relay *r);
 void lease_pump(struct relay *r);
-void store_pump(struct relay *r);
+void store_pump(struct relay *r, struct stream *s);
 void lease_drain(struct relay *r); /* DRAINING: last store, release */
 
 /* read.c */
-void reading_reset(struct relay *r);
-void reading_begin_batch(struct relay *r); /* bounded by the snapshot of the present poll */
-void reading_pump(struct relay *r);
-void reading_discard(struct relay *r);    /* the rows of the present fetch are no longer wanted */
-void reading_found(struct relay *r);      /* an event came */
+void reading_reset(struct relay *r, struct stream *s);
+void reading_begin_batch(struct stream *s); /* bounded by the snapshot of the present poll */
+void reading_pump(struct relay *r, struct stream *s);
+/* the rows of the present fetch are no longer wanted */
+void reading_discard(struct relay *r, struct stream *s);
+void reading_found(struct relay *r, struct stream *s); /* an event came */
 void reading_hold_still(struct relay *r); /* paused: nothing is read, and nobody need ring */
 void reading_go_on(struct relay *r);
 
@@ -210,20 +221,20 @@ void pause_heed(struct relay *r, bool paused); /* what the row says of it */
 uint32_t pause_renew_ms(const struct relay *r);
 
 /* send.c */
-bool send_has_room(const struct relay *r);
+bool send_has_room(const struct relay *r, const struct stream *s);
 void relay_want_pump(struct relay *r); /* soon, once for many reports */
 
 /* recovery.c */
 void count_error(struct relay *r, enum refusal cause);
-void recovery_begin(struct relay *r, enum refusal cause, const char *text);
-void recovery_halt(struct relay *r);
-void recovery_pump(struct relay *r);
-void recovery_progress(struct relay *r); /* the settled prefix moved */
-void recovery_idle(struct relay *r);     /* a look found nothing */
-void recovery_leading(struct relay *r);  /* just took the lease */
-bool recovery_reset_sink(struct relay *r);
-void trouble_set(struct relay *r, enum refusal cause, const char *text);
-void trouble_clear(struct relay *r);
-void trouble_blame(struct relay *r, const uint8_t event_id[16], int64_t row_id, const char *topic);
+void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const char *text);
+void recovery_halt(struct relay *r, struct stream *s);
+void recovery_pump(struct relay *r, struct stream *s);
+void recovery_progress(struct relay *r, struct stream *s); /* the settled prefix moved */
+void recovery_idle(struct relay *r, struct stream *s);     /* a look found nothing */
+void recovery_leading(struct relay *r, struct stream *s);  /* just took the lease */
+bool recovery_reset_sink(struct relay *r, struct stream *s);
+void trouble_set(struct stream *s, enum refusal cause, const char *text);
+void trouble_clear(struct relay *r, struct stream *s);
+void trouble_blame(struct stream *s, const uint8_t event_id[16], int64_t row_id, const char *topic);
 
 #endif

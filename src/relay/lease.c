@@ -28,6 +28,7 @@ void lease_look(struct relay *r)
 
 static void become_leader(struct relay *r, const struct lease_view *view)
 {
+    struct stream *s = &r->main;
     struct leasing *l = &r->lease;
     uint64_t now = relay_now(r);
 
@@ -38,13 +39,13 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     l->was_ours = true;
     l->seen = false;
     r->counters.takeovers++;
-    window_load(&r->window, &view->position);
-    reading_reset(r);
-    r->storing.out = false;
-    r->storing.refused = false;
-    r->storing.dirty_since = 0;
+    window_load(&s->window, &view->position);
+    reading_reset(r, s);
+    s->storing.out = false;
+    s->storing.refused = false;
+    s->storing.dirty_since = 0;
     r->state = RELAY_LEADING;
-    recovery_leading(r);
+    recovery_leading(r, s);
     relay_note(r, RELAY_NOTE_LEADING);
     pause_heed(r, view->paused);
     if (r->stopping)
@@ -118,7 +119,7 @@ void relay_on_renewed(struct relay *r, enum lease_answer answer)
         r->lease.deadline = r->lease.renew_sent + r->params.lease_ttl_ms;
         pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
-        r->storing.refused = true; /* as in relay_on_stored */
+        r->main.storing.refused = true; /* as in relay_on_stored */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
         relay_fall_back(r, 0);
@@ -163,62 +164,63 @@ void lease_pump(struct relay *r)
 /* ---- the stored position
  * ------------------------------------------------------------------------------------------ */
 
-static void store(struct relay *r, bool synchronously)
+static void store(struct relay *r, struct stream *s, bool synchronously)
 {
-    struct storing *s = &r->storing;
+    struct storing *o = &s->storing;
 
-    s->out = true;
-    s->sent_at = relay_now(r);
-    s->settled = r->window.settled;
-    s->version = r->window.version;
-    window_position(&r->window, &s->position);
+    o->out = true;
+    o->sent_at = relay_now(r);
+    o->settled = s->window.settled;
+    o->version = s->window.version;
+    window_position(&s->window, &o->position);
     RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch,
                                  &(struct store_request){
-                                     .position = &s->position,
-                                     .events = r->window.settled - r->window.stored,
+                                     .position = &o->position,
+                                     .events = s->window.settled - s->window.stored,
                                      .synchronously = synchronously,
                                  }));
 }
 
-void store_pump(struct relay *r)
+void store_pump(struct relay *r, struct stream *s)
 {
-    struct storing *s = &r->storing;
+    struct storing *o = &s->storing;
     uint64_t now = relay_now(r);
     uint64_t due;
 
-    if (s->out || r->state != RELAY_LEADING)
+    if (o->out || r->state != RELAY_LEADING)
         return;
-    if (!window_is_dirty(&r->window)) {
-        s->dirty_since = 0;
+    if (!window_is_dirty(&s->window)) {
+        o->dirty_since = 0;
         return;
     }
-    if (s->dirty_since == 0)
-        s->dirty_since = now;
-    due = s->dirty_since + pacing_store_ms(s->last_took_ms);
+    if (o->dirty_since == 0)
+        o->dirty_since = now;
+    due = o->dirty_since + pacing_store_ms(o->last_took_ms);
     /* A slot is free when its position is stored: store before the window is full. */
-    if (now >= due || r->window.settled - r->window.stored >= (r->window.capacity + 3) / 4)
-        store(r, false);
+    if (now >= due || s->window.settled - s->window.stored >= (s->window.capacity + 3) / 4)
+        store(r, s, false);
     else
         relay_due(r, due);
 }
 
 void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
 {
-    struct storing *s = &r->storing;
+    struct stream *s = &r->main;
+    struct storing *o = &s->storing;
 
     relay_enter(r);
     assert(lane == 0);
-    if (!s->out)
+    if (!o->out)
         return;
-    s->out = false;
+    o->out = false;
     if (answer != LEASE_LOST) {
         r->counters.stores++;
-        s->last_took_ms = (uint32_t)(relay_now(r) - s->sent_at);
-        s->dirty_since = 0;
-        window_mark_stored(&r->window, s->settled, s->version);
+        o->last_took_ms = (uint32_t)(relay_now(r) - o->sent_at);
+        o->dirty_since = 0;
+        window_mark_stored(&s->window, o->settled, o->version);
         pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
-        s->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
+        o->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
                               be ours to release */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
@@ -235,16 +237,17 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
  * released. */
 void lease_drain(struct relay *r)
 {
+    struct stream *s = &r->main;
     uint64_t patience = r->stop_deadline - r->params.shutdown_timeout_ms / 2;
 
-    if (r->window.in_flight > 0 && r->rec.feed != FEED_RECOVER && relay_now(r) < patience) {
+    if (s->window.in_flight > 0 && s->rec.feed != FEED_RECOVER && relay_now(r) < patience) {
         relay_due(r, patience);
         return;
     }
-    if (r->storing.out || r->release_out)
+    if (s->storing.out || r->release_out)
         return;
-    if (window_is_dirty(&r->window) && !r->storing.refused) {
-        store(r, true);
+    if (window_is_dirty(&s->window) && !s->storing.refused) {
+        store(r, s, true);
         return;
     }
     r->release_out = true;

@@ -30,9 +30,9 @@ const char *wakeup_cause_name(enum wakeup_cause c)
     return "";
 }
 
-void reading_reset(struct relay *r)
+void reading_reset(struct relay *r, struct stream *s)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     d->fetch = FETCH_NONE;
     d->discard = false;
@@ -47,24 +47,24 @@ void reading_reset(struct relay *r)
     d->arm_due = d->due;
 }
 
-void reading_begin_batch(struct relay *r)
+void reading_begin_batch(struct stream *s)
 {
-    window_begin_batch(&r->window, str_slice(&r->reading.snapshot));
+    window_begin_batch(&s->window, str_slice(&s->reading.snapshot));
     /* What an earlier batch's probe found says nothing about this one: lower ids would be passed
      * over. */
-    r->reading.probed = false;
+    s->reading.probed = false;
 }
 
-void reading_discard(struct relay *r)
+void reading_discard(struct relay *r, struct stream *s)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     if (d->fetch == FETCH_NONE)
         return;
     d->discard = true;
     if (d->held) {
         d->held = false;
-        RELAY_OP(r, r->source->drop_rest(r->source_ctx, MAIN_STREAM));
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx, s->number));
     }
 }
 
@@ -74,7 +74,8 @@ void reading_discard(struct relay *r)
 
 static void bell_off(struct relay *r)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
 
     if (d->bell == BELL_ARMED || d->bell == BELL_CHECKED || d->bell == BELL_ASLEEP)
         RELAY_OP(r, r->source->disarm(r->source_ctx, r->lease.bell));
@@ -84,7 +85,8 @@ static void bell_off(struct relay *r)
 
 void relay_on_armed(struct relay *r, bool armed)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
 
     relay_enter(r);
     if (d->bell != BELL_ARMING)
@@ -105,7 +107,8 @@ void relay_on_armed(struct relay *r, bool armed)
  */
 void relay_on_bell(struct relay *r)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
 
     relay_enter(r);
     if (d->bell != BELL_ARMED && d->bell != BELL_CHECKED && d->bell != BELL_ASLEEP)
@@ -121,7 +124,8 @@ void relay_on_bell(struct relay *r)
 /* A look found nothing. */
 static void looked_in_vain(struct relay *r)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
     uint64_t now = relay_now(r);
     uint32_t longest = r->params.wakeup == WAKEUP_POLL ? r->params.poll_max_ms : POLL_ACTIVE_MS;
 
@@ -141,9 +145,9 @@ static void looked_in_vain(struct relay *r)
     }
 }
 
-void reading_found(struct relay *r)
+void reading_found(struct relay *r, struct stream *s)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     d->last_event = relay_now(r);
     d->pause_ms = POLL_FIRST_MS;
@@ -155,13 +159,15 @@ void reading_found(struct relay *r)
 
 void reading_hold_still(struct relay *r)
 {
-    reading_discard(r);
+    struct stream *s = &r->main;
+    reading_discard(r, s);
     bell_off(r);
 }
 
 void reading_go_on(struct relay *r)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
 
     d->cause = WAKEUP_POLLED;
     d->due = relay_now(r);
@@ -176,20 +182,20 @@ void reading_go_on(struct relay *r)
 
 /* Asking for a few rows at a time would waste round trips: wait until a quarter of the window is
  * free. */
-static uint32_t rows_that_fit(const struct relay *r, uint32_t most)
+static uint32_t rows_that_fit(const struct relay *r, const struct stream *s, uint32_t most)
 {
-    uint32_t rows = window_free(&r->window);
+    uint32_t rows = window_free(&s->window);
     size_t room = r->params.window_bytes;
     size_t by_bytes;
 
-    if (rows < (r->window.capacity + 3) / 4)
+    if (rows < (s->window.capacity + 3) / 4)
         return 0;
-    if (r->window.in_flight > 0) {
-        if (r->window.in_flight_bytes >= room - room / 4)
+    if (s->window.in_flight > 0) {
+        if (s->window.in_flight_bytes >= room - room / 4)
             return 0;
-        room -= r->window.in_flight_bytes;
+        room -= s->window.in_flight_bytes;
     }
-    by_bytes = room / r->reading.mean_bytes + 1;
+    by_bytes = room / s->reading.mean_bytes + 1;
     if (rows > by_bytes)
         rows = (uint32_t)by_bytes;
     return rows < most ? rows : most;
@@ -205,9 +211,9 @@ static uint32_t rows_by_rate(struct relay *r, uint32_t rows)
     return rows < may_go ? rows : may_go;
 }
 
-static void begin_fetch(struct relay *r, enum fetch kind)
+static void begin_fetch(struct stream *s, enum fetch kind)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     d->fetch = kind;
     d->discard = false;
@@ -220,91 +226,91 @@ static void begin_fetch(struct relay *r, enum fetch kind)
         d->cause = WAKEUP_BACKLOG;
 }
 
-static void ask_poll(struct relay *r, uint32_t rows)
+static void ask_poll(struct relay *r, struct stream *s, uint32_t rows)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
     size_t bytes = r->params.window_bytes < POLL_BYTES ? r->params.window_bytes : POLL_BYTES;
 
-    begin_fetch(r, FETCH_POLL);
+    begin_fetch(s, FETCH_POLL);
     if (d->bell == BELL_ARMED)
         d->bell = BELL_CHECKED; /* this look begins after the bell was armed */
     r->counters.polls++;
-    RELAY_OP(r, r->source->poll(r->source_ctx, window_read_base(&r->window), rows, bytes));
+    RELAY_OP(r, r->source->poll(r->source_ctx, window_read_base(&s->window), rows, bytes));
 }
 
 /* The open batch as a position: where its next row is read from. */
-static void reading_position(struct relay *r, struct position *out)
+static void reading_position(struct stream *s, struct position *out)
 {
-    const struct window_batch *b = window_open_batch(&r->window);
+    const struct window_batch *b = window_open_batch(&s->window);
     uint32_t last;
 
     /* the base of the open batch is the target of the one before it */
-    last = r->window.batch_count - 1;
+    last = s->window.batch_count - 1;
     if (last == 0)
-        out->base = r->window.base;
+        out->base = s->window.base;
     else
-        out->base = r->window.batches[(r->window.first_batch + last - 1) % WINDOW_BATCHES].target;
+        out->base = s->window.batches[(s->window.first_batch + last - 1) % WINDOW_BATCHES].target;
     out->target = b->target;
     out->last_id = b->read_id;
 }
 
-static void ask_open_batch(struct relay *r, uint32_t rows)
+static void ask_open_batch(struct relay *r, struct stream *s, uint32_t rows)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
     struct position at; /* borrows the window's strings */
     struct page_request request;
 
-    reading_position(r, &at);
+    reading_position(s, &at);
     if (!d->probed) {
-        begin_fetch(r, FETCH_PROBE);
-        RELAY_OP(r, r->source->probe(r->source_ctx, MAIN_STREAM, &at, POLL_ROWS));
+        begin_fetch(s, FETCH_PROBE);
+        RELAY_OP(r, r->source->probe(r->source_ctx, s->number, &at, POLL_ROWS));
         return;
     }
     request = (struct page_request){
         .position = &at, .new_from = d->new_from, .many_new = d->many_new, .max_rows = rows};
-    begin_fetch(r, FETCH_PAGE);
+    begin_fetch(s, FETCH_PAGE);
     d->page_rows = rows;
     r->counters.pages++;
-    RELAY_OP(r, r->source->page(r->source_ctx, MAIN_STREAM, &request));
+    RELAY_OP(r, r->source->page(r->source_ctx, s->number, &request));
 }
 
-static void held_pump(struct relay *r)
+static void held_pump(struct relay *r, struct stream *s)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
-    if (r->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS ||
+    if (s->rec.feed != FEED_RUN || relay_now(r) - d->held_since >= HOLD_MS ||
         relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
-        RELAY_OP(r, r->source->drop_rest(r->source_ctx, MAIN_STREAM));
-    } else if (!d->blocked && send_has_room(r)) {
+        RELAY_OP(r, r->source->drop_rest(r->source_ctx, s->number));
+    } else if (!d->blocked && send_has_room(r, s)) {
         d->held = false;
-        RELAY_OP(r, r->source->resume(r->source_ctx, MAIN_STREAM));
+        RELAY_OP(r, r->source->resume(r->source_ctx, s->number));
     } else {
         relay_due(r, d->held_since + HOLD_MS);
     }
 }
 
-void reading_pump(struct relay *r)
+void reading_pump(struct relay *r, struct stream *s)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
     uint32_t rows;
 
     if (r->state != RELAY_LEADING)
         return;
     if (d->held) {
-        held_pump(r);
+        held_pump(r, s);
         return;
     }
-    if (d->fetch != FETCH_NONE || r->rec.feed != FEED_RUN || d->blocked || r->paused)
+    if (d->fetch != FETCH_NONE || s->rec.feed != FEED_RUN || d->blocked || r->paused)
         return;
-    if (window_open_batch(&r->window) != NULL) {
-        rows = rows_by_rate(r, rows_that_fit(r, PAGE_ROWS));
+    if (window_open_batch(&s->window) != NULL) {
+        rows = rows_by_rate(r, rows_that_fit(r, s, PAGE_ROWS));
         if (rows > 0)
-            ask_open_batch(r, rows);
+            ask_open_batch(r, s, rows);
         return; /* without room: an ack or a store will make some */
     }
-    rows = rows_that_fit(r, POLL_ROWS);
-    if (rows == 0 || !window_has_batch_room(&r->window))
+    rows = rows_that_fit(r, s, POLL_ROWS);
+    if (rows == 0 || !window_has_batch_room(&s->window))
         return;
     if (relay_now(r) < d->due) {
         relay_due(r, d->due);
@@ -312,7 +318,7 @@ void reading_pump(struct relay *r)
     }
     rows = rows_by_rate(r, rows);
     if (rows > 0)
-        ask_poll(r, rows);
+        ask_poll(r, s, rows);
 }
 
 /* ---- answers
@@ -321,7 +327,8 @@ void reading_pump(struct relay *r)
 
 void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = &r->main;
+    struct reading *d = &s->reading;
 
     relay_enter(r);
     assert(d->fetch == FETCH_POLL);
@@ -332,10 +339,11 @@ void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
 
 void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t min_new_id)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = relay_stream(r, stream);
+    struct reading *d = &s->reading;
 
     relay_enter(r);
-    assert(stream == MAIN_STREAM && d->fetch == FETCH_PROBE);
+    assert(d->fetch == FETCH_PROBE);
     d->fetch = FETCH_NONE;
     if (!d->discard) {
         d->probed = true;
@@ -345,37 +353,37 @@ void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t mi
     relay_pump(r);
 }
 
-static void poll_fetched(struct relay *r, uint32_t rows, bool dropped)
+static void poll_fetched(struct relay *r, struct stream *s, uint32_t rows, bool dropped)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     if (!d->complete) { /* a backlog: bound it by this look's snapshot, then probe and page */
-        reading_found(r);
+        reading_found(r, s);
         bell_off(r);
-        reading_begin_batch(r);
+        reading_begin_batch(s);
         return;
     }
     if (rows == 0 && !dropped) {
-        window_retarget(&r->window, str_slice(&d->snapshot));
+        window_retarget(&s->window, str_slice(&d->snapshot));
         looked_in_vain(r);
-        recovery_idle(r);
+        recovery_idle(r, s);
         return;
     }
     bell_off(r);
     d->cause = WAKEUP_POLLED;
     d->due = relay_now(r) + POLL_FIRST_MS;
     if (d->taken == rows && !dropped)
-        window_complete_batch(&r->window);
+        window_complete_batch(&s->window);
     /* else: what was not taken is read by pages, or (the batch was not begun) looked for again */
 }
 
-static void page_fetched(struct relay *r, uint32_t rows, bool dropped)
+static void page_fetched(struct relay *r, struct stream *s, uint32_t rows, bool dropped)
 {
-    struct reading *d = &r->reading;
+    struct reading *d = &s->reading;
 
     if (dropped || d->taken < rows || rows >= d->page_rows)
         return; /* there is more */
-    window_complete_batch(&r->window);
+    window_complete_batch(&s->window);
     d->cause = WAKEUP_POLLED;
     d->due = relay_now(r);
     d->pause_ms = POLL_FIRST_MS;
@@ -384,18 +392,19 @@ static void page_fetched(struct relay *r, uint32_t rows, bool dropped)
 
 void relay_on_fetched(struct relay *r, uint32_t stream, const struct fetched *f)
 {
-    struct reading *d = &r->reading;
+    struct stream *s = relay_stream(r, stream);
+    struct reading *d = &s->reading;
     enum fetch kind = d->fetch;
 
     relay_enter(r);
-    assert(stream == MAIN_STREAM && (kind == FETCH_POLL || kind == FETCH_PAGE));
+    assert(kind == FETCH_POLL || kind == FETCH_PAGE);
     d->fetch = FETCH_NONE;
     d->held = false;
     if (d->discard)
         d->due = relay_now(r);
     else if (kind == FETCH_POLL)
-        poll_fetched(r, f->rows, f->dropped);
+        poll_fetched(r, s, f->rows, f->dropped);
     else
-        page_fetched(r, f->rows, f->dropped);
+        page_fetched(r, s, f->rows, f->dropped);
     relay_pump(r);
 }

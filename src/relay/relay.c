@@ -46,15 +46,12 @@ struct relay *relay_new(const struct relay_params *params, const struct relay_wo
     r->sink_ctx = world->sink_ctx;
     r->host = world->host;
     r->host_ctx = world->host_ctx;
-    r->reading.mean_bytes = 1000;
     r->lease.first_look = true;
     r->rate.per_s = params->max_rate;
     r->counters.published_by_route =
         xcalloc(params->routes->count, sizeof r->counters.published_by_route[0]);
-    window_init(&r->window, params->window_events);
-    topics_init(&r->topics);
+    stream_init(&r->main, MAIN_STREAM, params->window_events);
     message_init(&r->message);
-    position_init(&r->storing.position);
     return r;
 }
 
@@ -62,11 +59,8 @@ void relay_free(struct relay *r)
 {
     if (r == NULL)
         return;
-    window_release(&r->window);
-    topics_release(&r->topics);
+    stream_release(&r->main);
     message_release(&r->message);
-    position_release(&r->storing.position);
-    str_release(&r->reading.snapshot);
     free(r->counters.published_by_route);
     free(r);
 }
@@ -92,9 +86,37 @@ void relay_want_pump(struct relay *r)
     r->host->wake_at(r->host_ctx, relay_now(r));
 }
 
+void stream_note(struct relay *r, const struct stream *s, enum relay_note note)
+{
+    r->host->note(r->host_ctx, note, s->rec.trouble.cause[0] == '\0' ? NULL : &s->rec.trouble);
+}
+
 void relay_note(struct relay *r, enum relay_note note)
 {
-    r->host->note(r->host_ctx, note, r->rec.trouble.cause[0] == '\0' ? NULL : &r->rec.trouble);
+    stream_note(r, &r->main, note);
+}
+
+void stream_init(struct stream *s, uint32_t number, uint32_t capacity)
+{
+    s->number = number;
+    s->reading.mean_bytes = 1000;
+    window_init(&s->window, capacity);
+    topics_init(&s->topics);
+    position_init(&s->storing.position);
+}
+
+void stream_release(struct stream *s)
+{
+    window_release(&s->window);
+    topics_release(&s->topics);
+    position_release(&s->storing.position);
+    str_release(&s->reading.snapshot);
+}
+
+struct stream *relay_stream(struct relay *r, uint32_t number)
+{
+    assert(number == MAIN_STREAM); /* nothing was asked for another one */
+    return &r->main;
 }
 
 static void begin_open(struct relay *r)
@@ -134,6 +156,7 @@ static void release_once_more(struct relay *r)
 
 void relay_fall_back(struct relay *r, uint32_t delay_ms)
 {
+    struct stream *s = &r->main;
     bool led = r->state == RELAY_LEADING || r->state == RELAY_DRAINING;
 
     RELAY_OP(r, r->source->close(r->source_ctx));
@@ -141,14 +164,14 @@ void relay_fall_back(struct relay *r, uint32_t delay_ms)
         r->lease.was_ours = true;
     /* What is in flight will be read and sent again; without this, memory could hold two windows.
      */
-    if (r->window.in_flight > 0 || r->rec.feed == FEED_RECOVER)
-        r->rec.feed = recovery_reset_sink(r) ? FEED_RUN : FEED_RECOVER;
-    (void)window_rewind(&r->window);
-    reading_reset(r);
+    if (s->window.in_flight > 0 || s->rec.feed == FEED_RECOVER)
+        s->rec.feed = recovery_reset_sink(r, s) ? FEED_RUN : FEED_RECOVER;
+    (void)window_rewind(&s->window);
+    reading_reset(r, s);
     r->lease.request_out = false;
     r->lease.renew_out = false;
     r->lease.seen = false;
-    r->storing.out = false;
+    s->storing.out = false;
     r->release_out = false;
     if (r->stopping) {
         release_once_more(r);
@@ -196,6 +219,7 @@ void relay_on_lost(struct relay *r, const struct err *why)
 
 void relay_stop(struct relay *r)
 {
+    struct stream *s = &r->main;
     relay_enter(r);
     if (r->stopping) {
         relay_finish(r);
@@ -206,7 +230,7 @@ void relay_stop(struct relay *r)
     switch (r->state) {
     case RELAY_LEADING:
         r->state = RELAY_DRAINING;
-        reading_discard(r);
+        reading_discard(r, s);
         relay_note(r, RELAY_NOTE_DRAINING);
         break;
     case RELAY_TAKING: /* the answer tells whether there is something to release */
@@ -250,6 +274,7 @@ static void stop_pump(struct relay *r)
 
 void relay_pump(struct relay *r)
 {
+    struct stream *s = &r->main;
     r->wake = 0;
     r->pump_wanted = false;
     if (r->state == RELAY_BACKOFF) {
@@ -260,9 +285,9 @@ void relay_pump(struct relay *r)
     }
     lease_pump(r);
     if (r->state == RELAY_LEADING) {
-        recovery_pump(r);
-        store_pump(r);
-        reading_pump(r);
+        recovery_pump(r, s);
+        store_pump(r, s);
+        reading_pump(r, s);
     }
     stop_pump(r);
     r->host->wake_at(r->host_ctx, r->state == RELAY_STOPPED ? 0 : r->wake);
@@ -287,8 +312,9 @@ void relay_adjust(struct relay *r, const struct relay_params *params)
 
 void relay_retry_now(struct relay *r)
 {
+    struct stream *s = &r->main;
     relay_enter(r);
-    r->rec.retry_at = relay_now(r);
+    s->rec.retry_at = relay_now(r);
     if (r->state == RELAY_BACKOFF)
         r->open_due = relay_now(r);
     relay_tick(r);
@@ -311,7 +337,8 @@ const struct relay_counters *relay_counters(const struct relay *r)
 
 const struct trouble *relay_trouble(const struct relay *r)
 {
-    return &r->rec.trouble;
+    const struct stream *s = &r->main;
+    return &s->rec.trouble;
 }
 
 const struct err *relay_failure(const struct relay *r)
@@ -321,12 +348,13 @@ const struct err *relay_failure(const struct relay *r)
 
 int64_t relay_next_try_ms(const struct relay *r, uint64_t now_ms)
 {
+    const struct stream *s = &r->main;
     uint64_t due;
 
     if (r->state == RELAY_BACKOFF)
         due = r->open_due;
-    else if (r->state == RELAY_LEADING && (r->rec.feed == FEED_PAUSE || r->rec.feed == FEED_HALT))
-        due = r->rec.retry_at;
+    else if (r->state == RELAY_LEADING && (s->rec.feed == FEED_PAUSE || s->rec.feed == FEED_HALT))
+        due = s->rec.retry_at;
     else
         return -1;
     return due > now_ms ? (int64_t)(due - now_ms) : 0;
@@ -334,19 +362,22 @@ int64_t relay_next_try_ms(const struct relay *r, uint64_t now_ms)
 
 uint32_t relay_window_events(const struct relay *r)
 {
-    return (uint32_t)(r->window.head - r->window.stored);
+    const struct stream *s = &r->main;
+    return (uint32_t)(s->window.head - s->window.stored);
 }
 
 size_t relay_window_bytes(const struct relay *r)
 {
-    return r->window.in_flight_bytes;
+    const struct stream *s = &r->main;
+    return s->window.in_flight_bytes;
 }
 
 void relay_check(const struct relay *r)
 {
+    const struct stream *s = &r->main;
     assert(!r->in_op);
     if (r->state == RELAY_LEADING || r->state == RELAY_DRAINING)
-        window_check(&r->window);
-    assert(r->rec.feed != FEED_PAUSE || r->window.in_flight == 0);
-    assert(!r->reading.held || r->reading.fetch == FETCH_POLL || r->reading.fetch == FETCH_PAGE);
+        window_check(&s->window);
+    assert(s->rec.feed != FEED_PAUSE || s->window.in_flight == 0);
+    assert(!s->reading.held || s->reading.fetch == FETCH_POLL || s->reading.fetch == FETCH_PAGE);
 }
