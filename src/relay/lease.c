@@ -176,7 +176,7 @@ static void store(struct relay *r, struct stream *s, bool synchronously)
     RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch,
                                  &(struct store_request){
                                      .position = &o->position,
-                                     .events = s->window.settled - s->window.stored,
+                                     .events = window_published(&s->window),
                                      .synchronously = synchronously,
                                  }));
 }

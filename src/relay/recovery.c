@@ -123,7 +123,7 @@ void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refus
     if (r->state != RELAY_LEADING && r->state != RELAY_DRAINING)
         return;
     e = window_at(&s->window, seq);
-    alone = s->window.settled == seq && s->window.head == seq + 1;
+    alone = window_is_alone(&s->window, seq);
     window_refuse(&s->window, seq);
     recovery_begin(r, s, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE && s->rec.trouble.event_id[0] == '\0')

@@ -168,6 +168,50 @@ uint64_t window_push(struct window *w, const struct window_entry *e)
     return w->head++;
 }
 
+bool window_pass(struct window *w, int64_t row_id)
+{
+    struct window_batch *b = window_open_batch(w);
+    struct window_entry *e;
+    uint64_t begin;
+
+    assert(b != NULL);
+    assert(row_id > b->read_id);
+    if (w->settled == w->head) { /* so it is the only batch */
+        b->read_id = row_id;
+        b->last_id = row_id;
+        w->version++;
+        return true;
+    }
+    begin = w->batch_count > 1 ? batch_at(w, w->batch_count - 2)->end : w->settled;
+    e = window_at(w, w->head - 1);
+    if (begin == w->head || e->state != ENTRY_PASSED) {
+        if (window_free(w) == 0)
+            return false;
+        e = &w->entries[w->head++ % w->capacity];
+        *e = (struct window_entry){.state = ENTRY_PASSED};
+        b->end = w->head;
+    }
+    e->row_id = row_id;
+    b->read_id = row_id;
+    return true;
+}
+
+bool window_is_alone(struct window *w, uint64_t seq)
+{
+    return w->settled == seq &&
+           (w->head == seq + 1 ||
+            (w->head == seq + 2 && window_at(w, seq + 1)->state == ENTRY_PASSED));
+}
+
+uint64_t window_published(const struct window *w)
+{
+    uint64_t n = 0;
+
+    for (uint64_t seq = w->stored; seq < w->settled; seq++)
+        n += w->entries[seq % w->capacity].state == ENTRY_ACKED;
+    return n;
+}
+
 bool window_holds(const struct window *w, uint64_t seq)
 {
     return seq >= w->settled && seq < w->head;
@@ -198,7 +242,7 @@ void window_ack(struct window *w, uint64_t seq)
     while (w->settled < w->head) {
         const struct window_entry *e = window_at(w, w->settled);
 
-        if (e->state != ENTRY_ACKED)
+        if (e->state != ENTRY_ACKED && e->state != ENTRY_PASSED)
             break;
         /* The oldest batch with an entry left is the one this entry belongs to: the ones before
          * were retired. */
@@ -291,7 +335,8 @@ void window_check(const struct window *w)
 
     assert(w->stored <= w->settled && w->settled <= w->head);
     assert(w->head - w->stored <= w->capacity);
-    assert(w->settled == w->head || w->entries[w->settled % w->capacity].state != ENTRY_ACKED);
+    assert(w->settled == w->head || w->entries[w->settled % w->capacity].state == ENTRY_SENT ||
+           w->entries[w->settled % w->capacity].state == ENTRY_REFUSED);
     for (uint64_t seq = w->settled; seq < w->head; seq++) {
         const struct window_entry *e = &w->entries[seq % w->capacity];
 

@@ -21,7 +21,12 @@
 
 #define WINDOW_BATCHES 256
 
-enum entry_state { ENTRY_SENT, ENTRY_ACKED, ENTRY_REFUSED };
+enum entry_state {
+    ENTRY_SENT,
+    ENTRY_ACKED,
+    ENTRY_REFUSED,
+    ENTRY_PASSED, /* a run of rows that others own, behind what is unsettled */
+};
 
 struct window_entry {
     int64_t row_id;
@@ -82,7 +87,15 @@ uint32_t window_free(const struct window *w);
  * Returns its number. */
 uint64_t window_push(struct window *w, const struct window_entry *e);
 
+/* A row of the open batch that the stream does not own: it is settled when what is before it is. A
+ * run of them takes one place at most. False: there is none. */
+NODISCARD bool window_pass(struct window *w, int64_t row_id);
+
 struct window_entry *window_at(struct window *w, uint64_t seq);
+/* Whether the entry is the only one beyond the settled prefix. */
+bool window_is_alone(struct window *w, uint64_t seq);
+/* Acknowledged entries that are settled and not stored. */
+uint64_t window_published(const struct window *w);
 bool window_holds(const struct window *w, uint64_t seq); /* between settled and head */
 void window_ack(struct window *w, uint64_t seq);         /* and moves `settled` as far as it goes */
 void window_refuse(struct window *w, uint64_t seq);

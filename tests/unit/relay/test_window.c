@@ -191,6 +191,68 @@ static void test_load_finishes_the_stored_target(void **state)
     position_release(&p);
 }
 
+static void pass(int64_t row_id)
+{
+    assert_true(window_pass(&w, row_id));
+    window_check(&w);
+}
+
+/* With nothing in flight they are settled at once; else with what is before them. */
+static void test_passed_rows_take_no_places(void **state)
+{
+    uint64_t first;
+    uint64_t second;
+
+    (void)state;
+    window_begin_batch(&w, slice_of("100:100:"));
+    for (int64_t id = 1; id <= 20; id++)
+        pass(id);
+    assert_int_equal(window_free(&w), 8);
+    assert_position("1:1:", "100:100:", 20);
+    first = push(21);
+    for (int64_t id = 22; id <= 40; id++)
+        pass(id);
+    assert_int_equal(window_free(&w), 6);
+    assert_true(window_is_alone(&w, first));
+    second = push(41);
+    assert_false(window_is_alone(&w, first));
+    ack(second);
+    assert_position("1:1:", "100:100:", 20);
+    ack(first);
+    assert_position("1:1:", "100:100:", 41);
+    assert_int_equal(window_published(&w), 2);
+    pass(42);
+    window_complete_batch(&w);
+    assert_position("100:100:", "", 0);
+}
+
+/* They belong to their batch, are forgotten by a rewind, and wait when there is no room. */
+static void test_passed_rows_are_bounded_and_forgotten(void **state)
+{
+    uint64_t first;
+
+    (void)state;
+    window_begin_batch(&w, slice_of("100:100:"));
+    first = push(1);
+    pass(2);
+    window_complete_batch(&w);
+    window_begin_batch(&w, slice_of("200:200:"));
+    pass(1);
+    assert_int_equal(window_free(&w), 5);
+    ack(first);
+    assert_position("100:100:", "200:200:", 1);
+    (void)push(2);
+    for (int64_t id = 3; window_free(&w) > 0; id++)
+        (void)push(id);
+    assert_false(window_pass(&w, 90));
+    window_check(&w);
+    assert_int_equal(window_rewind(&w), 5);
+    window_check(&w);
+    assert_position("100:100:", "200:200:", 1);
+    pass(2);
+    assert_position("100:100:", "200:200:", 2);
+}
+
 static void test_random_walk(void **state)
 {
     unsigned seed = 7;
@@ -198,7 +260,7 @@ static void test_random_walk(void **state)
 
     (void)state;
     for (int i = 0; i < 20000; i++) {
-        int what = rand_r(&seed) % 6;
+        int what = rand_r(&seed) % 7;
         char snapshot[32];
 
         (void)snprintf(snapshot, sizeof snapshot, "%d:%d:", i + 2, i + 2);
@@ -216,11 +278,13 @@ static void test_random_walk(void **state)
         }
         if (what == 4)
             window_mark_stored(&w, w.settled, w.version);
+        if (what == 6 && window_open_batch(&w) != NULL)
+            (void)!window_pass(&w, next++);
         if (what == 5 && rand_r(&seed) % 20 == 0) {
             struct position before = {0};
 
             window_position(&w, &before);
-            next -= window_rewind(&w);
+            (void)window_rewind(&w);
             assert_position(str_text(&before.base), str_text(&before.target), before.last_id);
             position_release(&before);
         }
@@ -239,6 +303,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rewind_reads_the_rest_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewind_of_nothing_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load_finishes_the_stored_target, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_passed_rows_take_no_places, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_passed_rows_are_bounded_and_forgotten, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_random_walk, setup, teardown),
     };
 
