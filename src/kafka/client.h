@@ -26,6 +26,7 @@ struct client {
     rd_kafka_queue_t *queue;      /* reports, errors and logs, in the order of their arrival */
     struct client_topic **topics; /* by the core's number; NULL where not used yet */
     size_t topic_count;
+    struct client *next; /* the reaper's */
 };
 
 #define CLIENT_NO_WAKE (-1) /* for who polls the queue without being told */

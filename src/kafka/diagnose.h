@@ -10,9 +10,13 @@
 
 /* Asks for the topic's metadata and waits for the answer, up to 50 ms. Returns true, with err and
  * cause filled, when the brokers do not answer, or the topic or one of its partitions cannot be
- * written to; false when nothing is wrong. `rkt` NULL: no topic in particular, any broker's answer
- * will do. */
-bool diagnose(rd_kafka_t *rk, rd_kafka_topic_t *rkt, const char *brokers, struct err *err,
-              enum refusal *cause);
+ * written to; false when nothing is wrong. With `partition` >= 0 the other partitions do not
+ * matter. `rkt` NULL: no topic in particular, any broker's answer will do. */
+bool diagnose(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, const char *brokers,
+              struct err *err, enum refusal *cause);
+
+/* What the first topic of an answer says; the rest of `diagnose`. */
+bool diagnose_answer(const struct rd_kafka_metadata *md, int32_t partition, struct err *err,
+                     enum refusal *cause);
 
 #endif

@@ -256,7 +256,7 @@ void outlet_diagnose(struct outlet *o, struct err *err)
 
     if (topic < o->topics.count)
         rkt = client_topic(o->client, topic, o->topics.list[topic].name, &ignored);
-    if (diagnose(o->client->rk, rkt, o->brokers, err, &cause)) {
+    if (diagnose(o->client->rk, rkt, -1, o->brokers, err, &cause)) {
         err->problem = refusal_problem(cause);
         return;
     }

@@ -1,377 +1,60 @@
-/* The way of a message: send hands it to the present client; librdkafka reports on the client's
- * queue, which writes to an eventfd that the loop watches; serve takes the reports and tells the
- * listener.
- *
- * Failure: a refused message is told and nothing else happens here; the core decides, and calls
- * reset. That replaces the client: the old one is muted and ends in the reaper. A reset from inside
- * a report leaves the old client to serve, which stands on its queue; serve gives it away on its
- * way out. When no new client can be made, or the reaper has no room for the old one, there is
- * none: send refuses until a later reset succeeds. */
+/* One producer per stream of the core (stream.c), and what all of them share: the configuration,
+ * who is told, the log, and the reaper. Main's stream is opened here and stays; a lane's costs
+ * nothing but its slot until its first reset, and after its close. */
 #include "kafka/producer.h"
 
 #include "base/log.h"
 #include "base/str.h"
-#include "kafka/client.h"
-#include "kafka/diagnose.h"
-#include "kafka/errors.h"
-#include "kafka/logs.h"
-#include "kafka/reaper.h"
-#include "kafka/record.h"
-#include "kafka/told.h"
+#include "kafka/stream.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-/* Reports in one turn of the loop, so that Postgres and the timers get theirs; one event may go
- * beyond. */
-enum { REPORTS_PER_TURN = 2048 };
 enum { END_WAIT_MS = 5000 };
-/* A producer at its end reports nothing more of what comes back from a broker for another try; it
- * is swept out as often as this, until reset. */
-static const struct timeval SWEEP = {.tv_usec = 20000};
 
 struct kafka_sink {
-    struct event_base *base;
-    rd_kafka_conf_t *conf;
-    char *brokers;
-    char **topic_names; /* by the core's number; NULL: not told yet */
-    size_t topic_count;
-    struct client *client;  /* NULL: the last reset failed */
-    struct client *leaving; /* discarded and silent; the reaper had no room for it yet */
-    struct client *served;  /* whose queue serve stands on; NULL outside of it */
-    bool served_is_old;     /* reset replaced it meanwhile */
-    uint64_t newest_seq;
-    int wake_fd;
-    struct event *wake;
-    struct event *more; /* serve again in the next turn */
-    struct kafka_listener listener;
-    struct kafka_logs logs;
-    struct reaper reaper;
-    struct told told;    /* error events that the listener knows of */
-    struct event *sweep; /* pending from a fatal error to the reset */
+    struct kafka_common common;
+    struct kafka_stream streams[STREAMS_MAX];
 };
 
-/* ---- what comes back ------------------------------------------------------------------------- */
-
-/* Whatever the cause was, a producer with a fatal error is at its end; `text` says why. Only what
- * concerns us as a client says more than that. */
-static enum refusal cause_of_end(rd_kafka_t *rk, char *text, size_t size)
+static struct kafka_stream *stream_of(void *ctx, uint32_t stream)
 {
-    enum refusal why = kafka_refusal(rd_kafka_fatal_error(rk, text, size));
-    return refusal_class(why) == REFUSAL_SESSION ? why : REFUSAL_PRODUCER_FATAL;
-}
-
-static void refuse(struct kafka_sink *s, const rd_kafka_message_t *m, uint64_t seq)
-{
-    char text[512];
-    char fatal[384] = "";
-    rd_kafka_resp_err_t code = m->err;
-    enum refusal why = kafka_refusal(code);
-    const char *said = rd_kafka_err2str(code);
-    if (why == REFUSAL_PRODUCER_FATAL && rd_kafka_fatal_error(s->served->rk, NULL, 0)) {
-        why = cause_of_end(s->served->rk, fatal, sizeof(fatal));
-        (void)snprintf(text, sizeof(text), "%s (%s)", said, fatal);
-    } else {
-        (void)snprintf(text, sizeof(text), "%s [%d]: %s", rd_kafka_topic_name(m->rkt),
-                       (int)m->partition, said);
-    }
-    s->listener.refused(s->listener.ctx, MAIN_STREAM, seq, why, text);
-}
-
-/* Returns the number of reports. Stops when the listener has replaced the producer: the rest is of
- * the old one. */
-static int take_reports(struct kafka_sink *s, rd_kafka_event_t *ev)
-{
-    int taken = 0;
-    const rd_kafka_message_t *m;
-    while (!s->served_is_old && (m = rd_kafka_event_message_next(ev)) != NULL) {
-        uint64_t seq = client_opaque_seq(m->_private, s->newest_seq);
-        taken++;
-        if (m->err) {
-            refuse(s, m, seq);
-            continue;
-        }
-        told_acked(&s->told);
-        s->listener.acked(s->listener.ctx, MAIN_STREAM, seq, m->partition);
-    }
-    return taken;
-}
-
-static void take_error(struct kafka_sink *s, rd_kafka_event_t *ev)
-{
-    char text[512];
-    char fatal[384] = "";
-    rd_kafka_resp_err_t code = rd_kafka_event_error(ev);
-    enum refusal why = kafka_refusal(code);
-    const char *said = rd_kafka_event_error_string(ev);
-    /* The event's own code is _FATAL or the error behind it; the producer knows for sure. */
-    rd_kafka_resp_err_t behind = rd_kafka_fatal_error(s->served->rk, NULL, 0);
-    if (behind) {
-        code = behind;
-        why = cause_of_end(s->served->rk, fatal, sizeof(fatal));
-        said = fatal;
-        event_add(s->sweep, &SWEEP);
-    }
-    (void)snprintf(text, sizeof(text), "%s", said ? said : rd_kafka_err2str(code));
-    if (why == REFUSAL_AUTHENTICATION)
-        told_deny(&s->told, text);
-    else if (why == REFUSAL_BROKER_UNREACHABLE && s->told.denied[0])
-        return; /* none can be reached because none lets us in */
-    if (why == REFUSAL_NONE || told_before(&s->told, code))
-        return;
-    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        (void)snprintf(text, sizeof(text), "no broker of %s answers", s->brokers);
-    s->listener.error(s->listener.ctx, MAIN_STREAM, why, text);
-}
-
-static void take_log(struct kafka_sink *s, rd_kafka_event_t *ev)
-{
-    const char *facility = "";
-    const char *text = "";
-    int level = 6;
-    if (rd_kafka_event_log(ev, &facility, &text, &level) == 0)
-        kafka_logs_line(&s->logs, level, facility, text);
-}
-
-/* Returns what it counts for in this turn. */
-static int take_event(struct kafka_sink *s, rd_kafka_event_t *ev)
-{
-    switch (rd_kafka_event_type(ev)) {
-    case RD_KAFKA_EVENT_DR:
-        return take_reports(s, ev);
-    case RD_KAFKA_EVENT_ERROR:
-        take_error(s, ev);
-        return 1;
-    case RD_KAFKA_EVENT_LOG:
-        take_log(s, ev);
-        return 1;
-    default:
-        return 1;
-    }
-}
-
-/* Hands the discarded client to the reaper, if that has room. */
-static void bury(struct kafka_sink *s)
-{
-    if (!s->leaving || reaper_room(&s->reaper) == 0)
-        return;
-    reaper_take(&s->reaper, s->leaving);
-    s->leaving = NULL;
-}
-
-/* Polls until the queue is empty (the eventfd is written to only when it turns from empty to
- * non-empty) or the turn is over; then a timer of zero comes back here after the loop has looked at
- * everything else. */
-static void serve(struct kafka_sink *s)
-{
-    struct client *c = s->client;
-    if (!c)
-        return;
-    s->served = c;
-    s->served_is_old = false;
-    int taken = 0;
-    rd_kafka_event_t *ev = NULL;
-    while (!s->served_is_old && taken < REPORTS_PER_TURN &&
-           (ev = rd_kafka_queue_poll(c->queue, 0)) != NULL) {
-        taken += take_event(s, ev);
-        rd_kafka_event_destroy(ev);
-    }
-    s->served = NULL;
-    if (s->served_is_old) {
-        s->leaving = c;
-        bury(s);
-    }
-    if (taken >= REPORTS_PER_TURN || s->served_is_old) {
-        static const struct timeval now = {0};
-        evtimer_add(s->more, &now);
-    }
-}
-
-static void on_wake(evutil_socket_t fd, short what, void *arg)
-{
-    uint64_t token;
-    (void)what;
-    /* First the token, then the queue: the other way round, a report in between would wake nobody.
-     */
-    if (read(fd, &token, sizeof(token)) < 0 && errno != EAGAIN && errno != EINTR)
-        log_warn("read of the wake-up descriptor failed", LOG_S("error", strerror(errno)));
-    serve(arg);
-}
-
-static void on_more(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    serve(arg);
-}
-
-/* After a fatal error librdkafka sends nothing more and purges its queues once. A batch that was in
- * flight then and is answered with "out of order" goes back to its queue and would stay there
- * without a report for ever (seen); the relay would wait in vain for it. What is still in flight is
- * left to its answer. */
-static void on_sweep(evutil_socket_t fd, short what, void *arg)
-{
-    struct kafka_sink *s = arg;
-    (void)fd;
-    (void)what;
-    if (s->client)
-        rd_kafka_purge(s->client->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
-}
-
-/* ---- ops ------------------------------------------------------------------------------------- */
-
-static void add_topic(struct kafka_sink *s, uint32_t topic, const char *name)
-{
-    if (topic >= s->topic_count) {
-        size_t count = (size_t)topic + 16;
-        s->topic_names = xrealloc(s->topic_names, count * sizeof(char *));
-        for (size_t i = s->topic_count; i < count; i++)
-            s->topic_names[i] = NULL;
-        s->topic_count = count;
-    }
-    if (!s->topic_names[topic])
-        s->topic_names[topic] = xstrdup(name);
-    /* Asks for the metadata now, before the first message waits for it. An error comes again at
-     * send. */
-    struct err ignored;
-    if (s->client && !client_topic(s->client, topic, name, &ignored))
-        log_debug("topic is not usable yet", LOG_S("topic", name), LOG_S("error", ignored.text));
+    struct kafka_sink *s = ctx;
+    assert(stream < STREAMS_MAX);
+    return &s->streams[stream];
 }
 
 static void sink_topic(void *ctx, uint32_t stream, uint32_t topic, const char *name)
 {
-    assert(stream == MAIN_STREAM);
-    add_topic(ctx, topic, name);
+    kafka_stream_topic(stream_of(ctx, stream), topic, name);
 }
 
 static int32_t sink_partitions(void *ctx, uint32_t stream, uint32_t topic)
 {
-    const struct kafka_sink *s = ctx;
-    assert(stream == MAIN_STREAM);
-    return s->client ? client_partitions(s->client, topic) : 0;
-}
-
-static int refuse_now(rd_kafka_resp_err_t code, struct kafka_sink *s, const char *topic,
-                      struct send_refusal *why)
-{
-    char fatal[384];
-    why->cause = kafka_refusal(code);
-    if (code == RD_KAFKA_RESP_ERR__FATAL && rd_kafka_fatal_error(s->client->rk, NULL, 0)) {
-        why->cause = cause_of_end(s->client->rk, fatal, sizeof(fatal));
-        err_set(&why->err, ERR_UNAVAILABLE, "topic %s: %s", topic, fatal);
-    } else {
-        err_set(&why->err, ERR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(code));
-    }
-    return -EIO;
+    return kafka_stream_partitions(stream_of(ctx, stream), topic);
 }
 
 static int sink_send(void *ctx, uint32_t stream, const struct sending *to, const struct message *m,
                      struct send_refusal *why)
 {
-    struct kafka_sink *s = ctx;
-    uint32_t topic = to->topic;
-    assert(stream == MAIN_STREAM && topic < s->topic_count && s->topic_names[topic]);
-    const char *name = s->topic_names[topic];
-    why->cause = REFUSAL_PRODUCER_FATAL;
-    if (!s->client) {
-        err_set(&why->err, ERR_UNAVAILABLE, "topic %s: there is no producer at present", name);
-        return -ENOTCONN;
-    }
-    if (to->partition > OPAQUE_PARTITION_MAX) {
-        err_set(&why->err, ERR_SOFTWARE, "topic %s: partition %d is beyond what can be sent", name,
-                (int)to->partition);
-        return -EINVAL;
-    }
-    rd_kafka_topic_t *rkt = client_topic(s->client, topic, name, &why->err);
-    if (!rkt)
-        return -EIO;
-    if (to->seq > s->newest_seq)
-        s->newest_seq = to->seq;
-    rd_kafka_resp_err_t code =
-        record_produce(s->client->rk, rkt, m, NULL, client_opaque(to->seq, to->partition));
-    if (!code)
-        return 0;
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-        return -EAGAIN;
-    return refuse_now(code, s, name, why);
-}
-
-/* Nothing of the present client is reported after this, and it sends nothing more. */
-static void discard(struct kafka_sink *s)
-{
-    struct client *old = s->client;
-    if (!old)
-        return;
-    s->client = NULL;
-    event_del(s->sweep);
-    client_mute(old);
-    rd_kafka_purge(old->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-                                RD_KAFKA_PURGE_F_NON_BLOCKING);
-    if (old == s->served)
-        s->served_is_old = true;
-    else
-        s->leaving = old;
+    return kafka_stream_send(stream_of(ctx, stream), to, m, why);
 }
 
 static int sink_reset(void *ctx, uint32_t stream, struct err *err)
 {
-    struct kafka_sink *s = ctx;
-    assert(stream == MAIN_STREAM);
-    discard(s);
-    /* The one that serve stands on will need room too. */
-    int leaving = (s->served ? 1 : 0) + (s->leaving ? 1 : 0);
-    if (reaper_room(&s->reaper) < leaving)
-        return err_set(
-            err, ERR_UNAVAILABLE,
-            "replace the producer: earlier ones have not ended yet (at most %d may be ending)",
-            REAPER_GRAVES);
-    bury(s);
-    told_forget(&s->told);
-    s->client = client_new(s->conf, s->wake_fd, err);
-    if (!s->client)
-        return -1;
-    for (size_t i = 0; i < s->topic_count; i++) {
-        if (s->topic_names[i])
-            add_topic(s, (uint32_t)i, s->topic_names[i]);
-    }
-    return 0;
+    return kafka_stream_reset(stream_of(ctx, stream), err);
+}
+
+static void sink_close(void *ctx, uint32_t stream)
+{
+    assert(stream != MAIN_STREAM);
+    kafka_stream_close(stream_of(ctx, stream));
 }
 
 static bool sink_diagnose(void *ctx, uint32_t stream, const struct sending *what, struct err *err,
                           enum refusal *cause)
 {
-    struct kafka_sink *s = ctx;
-    uint32_t topic = what->topic;
-    rd_kafka_topic_t *rkt = NULL;
-    char fatal[384];
-    assert(stream == MAIN_STREAM);
-    if (!s->client)
-        return false;
-    if (rd_kafka_fatal_error(s->client->rk, NULL, 0)) {
-        *cause = cause_of_end(s->client->rk, fatal, sizeof(fatal));
-        err_set(err, ERR_UNAVAILABLE, "%s", fatal);
-        return true;
-    }
-    if (topic != UINT32_MAX) {
-        if (topic >= s->topic_count || !s->topic_names[topic])
-            return false;
-        rkt = client_topic(s->client, topic, s->topic_names[topic], err);
-        if (!rkt)
-            return false;
-    }
-    bool learnt = diagnose(s->client->rk, rkt, s->brokers, err, cause);
-    if (!learnt || *cause != REFUSAL_BROKER_UNREACHABLE) {
-        told_answered(&s->told);
-    } else if (s->told.denied[0]) {
-        *cause = REFUSAL_AUTHENTICATION;
-        err_set(err, ERR_UNAVAILABLE, "%s", s->told.denied);
-    }
-    return learnt;
+    return kafka_stream_diagnose(stream_of(ctx, stream), what, err, cause);
 }
 
 const struct sink_ops kafka_sink_ops = {
@@ -379,6 +62,7 @@ const struct sink_ops kafka_sink_ops = {
     .partitions = sink_partitions,
     .send = sink_send,
     .reset = sink_reset,
+    .close = sink_close,
     .diagnose = sink_diagnose,
 };
 
@@ -391,71 +75,41 @@ struct kafka_sink *kafka_sink_new(const struct kafka_sink_params *params, struct
     if (!conf)
         return NULL;
     struct kafka_sink *s = xcalloc(1, sizeof(*s));
-    s->base = base;
-    s->conf = conf;
-    s->brokers = xstrdup(params->brokers);
-    reaper_init(&s->reaper);
-    kafka_logs_init(&s->logs, base);
-    s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (s->wake_fd < 0) {
-        err_set(err, ERR_SOFTWARE, "eventfd: %s", strerror(errno));
-        goto fail;
+    s->common.base = base;
+    s->common.conf = conf;
+    s->common.brokers = xstrdup(params->brokers);
+    reaper_init(&s->common.reaper);
+    kafka_logs_init(&s->common.logs, base);
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        s->streams[i].common = &s->common;
+        s->streams[i].number = i;
     }
-    s->wake = event_new(base, s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
-    s->more = evtimer_new(base, on_more, s);
-    s->sweep = event_new(base, -1, EV_PERSIST, on_sweep, s);
-    if (told_init(&s->told, base) != 0 || !s->wake || !s->more || !s->sweep ||
-        event_add(s->wake, NULL) < 0) {
-        err_set(err, ERR_SOFTWARE, "watch the producer: out of memory");
-        goto fail;
-    }
-    s->client = client_new(conf, s->wake_fd, err);
-    if (!s->client)
-        goto fail;
-    return s;
-fail:
+    if (kafka_stream_reset(&s->streams[MAIN_STREAM], err) == 0)
+        return s;
     kafka_sink_free(s);
     return NULL;
 }
 
 void kafka_sink_listen(struct kafka_sink *s, const struct kafka_listener *listener)
 {
-    s->listener = *listener;
-}
-
-static void free_events(struct kafka_sink *s)
-{
-    struct event *const all[] = {s->wake, s->more, s->sweep};
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        if (all[i])
-            event_free(all[i]);
-    }
-    told_release(&s->told);
+    s->common.listener = *listener;
 }
 
 void kafka_sink_free(struct kafka_sink *s)
 {
     if (!s)
         return;
-    assert(!s->served);
-    /* An earlier one that cannot end must not keep the room from the present one for ever. */
-    discard(s);
-    if (s->leaving && reaper_room(&s->reaper) == 0)
-        (void)reaper_finish(&s->reaper, END_WAIT_MS);
-    bury(s);
-    free_events(s);
-    kafka_logs_release(&s->logs);
-    if (!reaper_finish(&s->reaper, END_WAIT_MS) || s->leaving) {
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        assert(!s->streams[i].served);
+        kafka_stream_close(&s->streams[i]);
+    }
+    kafka_logs_release(&s->common.logs);
+    if (!reaper_finish(&s->common.reaper, END_WAIT_MS)) {
         /* Its threads still use the sink's memory: it stays until the process ends. */
         log_warn("a Kafka producer does not end; left to the end of the process", LOG_END);
         return;
     }
-    if (s->wake_fd >= 0)
-        close(s->wake_fd);
-    for (size_t i = 0; i < s->topic_count; i++)
-        free(s->topic_names[i]);
-    free(s->topic_names);
-    rd_kafka_conf_destroy(s->conf);
-    free(s->brokers);
+    rd_kafka_conf_destroy(s->common.conf);
+    free(s->common.brokers);
     free(s);
 }

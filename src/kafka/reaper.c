@@ -1,5 +1,6 @@
 /* One short-lived thread per discarded producer: it frees the client and sets a flag. The loop's
- * thread joins it when it next has something to discard, or at the end. Nothing else is shared. */
+ * thread joins it when it next has something to discard, or at the end. Nothing else is shared.
+ * What finds no thread free waits in a list: it sends nothing any more, and costs memory only. */
 #include "kafka/reaper.h"
 
 #include <assert.h>
@@ -13,6 +14,7 @@ void reaper_init(struct reaper *r)
         r->graves[i].client = NULL;
         atomic_init(&r->graves[i].done, false);
     }
+    r->waiting = NULL;
 }
 
 static void *dig(void *arg)
@@ -41,12 +43,7 @@ static int collect(struct reaper *r)
     return ending;
 }
 
-int reaper_room(struct reaper *r)
-{
-    return REAPER_GRAVES - collect(r);
-}
-
-void reaper_take(struct reaper *r, struct client *c)
+static void bury(struct reaper *r, struct client *c)
 {
     int i = 0;
     while (i < REAPER_GRAVES && r->graves[i].used)
@@ -66,10 +63,30 @@ void reaper_take(struct reaper *r, struct client *c)
         client_free(c);
 }
 
+int reaper_room(struct reaper *r)
+{
+    int room = REAPER_GRAVES - collect(r);
+    for (; r->waiting && room > 0; room--) {
+        struct client *c = r->waiting;
+        r->waiting = c->next;
+        bury(r, c);
+    }
+    for (const struct client *c = r->waiting; c; c = c->next)
+        room--;
+    return room;
+}
+
+void reaper_take(struct reaper *r, struct client *c)
+{
+    c->next = r->waiting;
+    r->waiting = c;
+    (void)reaper_room(r);
+}
+
 bool reaper_finish(struct reaper *r, uint32_t wait_ms)
 {
     const struct timespec one_ms = {.tv_nsec = 1000000};
-    for (uint32_t ms = 0; collect(r) > 0; ms++) {
+    for (uint32_t ms = 0; reaper_room(r) < REAPER_GRAVES; ms++) {
         if (ms >= wait_ms)
             return false;
         nanosleep(&one_ms, NULL);

@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 /* So many may be ending at a time: it bounds the memory and the threads of producers that cannot
- * end. */
-#define REAPER_GRAVES 8
+ * end. The last ones are not for lanes. */
+#define REAPER_GRAVES         16
+#define REAPER_GRAVES_OF_MAIN 4
 
 struct reaper {
     struct grave {
@@ -22,18 +23,20 @@ struct reaper {
         bool used;
         atomic_bool done;
     } graves[REAPER_GRAVES];
+    struct client *waiting; /* for a grave, the first to come last */
 };
 
 void reaper_init(struct reaper *r);
 
-/* How many more reaper_take would find room for. Collects what has ended by now. Does not block. */
+/* How many more can end at once; below zero: so many wait for their turn. Collects what has ended
+ * by now, and begins with what waits. Does not block. */
 int reaper_room(struct reaper *r);
 
-/* Takes a muted client and ends it in a thread of its own. There must be room. Blocks only if no
- * thread can be made. */
+/* Takes a muted client and ends it in a thread of its own, at once or when another has ended. Who
+ * makes new clients asks for room first. Blocks only if no thread can be made. */
 void reaper_take(struct reaper *r, struct client *c);
 
-/* Waits up to wait_ms for what is ending. Returns false if something still is; it is left alone
+/* Waits up to wait_ms for all of them. Returns false if something has not ended; it is left alone
  * then, and the process should end soon. */
 bool reaper_finish(struct reaper *r, uint32_t wait_ms);
 

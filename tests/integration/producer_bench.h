@@ -21,6 +21,18 @@ static struct kafka cluster;
 
 /* ---- a sink with a listener that remembers --------------------------------------------------- */
 
+/* What became of a stream other than main's. */
+struct lane_bench {
+    uint64_t acked;
+    uint64_t refused;
+    uint64_t errors;
+    uint64_t order[1024]; /* sequence numbers as they were acked */
+    enum refusal last_why;
+    enum refusal last_error;
+    char last_text[768];
+    void (*on_report)(uint32_t stream); /* NULL: nothing more */
+};
+
 struct bench {
     struct event_base *base;
     struct kafka_sink *sink;
@@ -35,23 +47,49 @@ struct bench {
     enum refusal last_error;
     char error_text[768];
     bool reset_when_refused;
+    struct lane_bench lane[STREAMS_MAX];
 };
 
 static struct bench bench;
 
-static inline int reset(void)
+static inline int reset_stream(uint32_t stream)
 {
     struct err err = {0};
-    int rc = kafka_sink_ops.reset(bench.sink, MAIN_STREAM, &err);
+    int rc = kafka_sink_ops.reset(bench.sink, stream, &err);
     if (rc)
         snprintf(bench.error_text, sizeof(bench.error_text), "%s", err.text);
     return rc;
 }
 
+static inline int reset(void)
+{
+    return reset_stream(MAIN_STREAM);
+}
+
+static inline void lane_acked(struct lane_bench *lane, uint32_t stream, uint64_t seq)
+{
+    lane->order[lane->acked++ % ARRAY_LEN(lane->order)] = seq;
+    if (lane->on_report)
+        lane->on_report(stream);
+}
+
+static inline void lane_refused(struct lane_bench *lane, uint32_t stream, enum refusal why,
+                                const char *text)
+{
+    lane->refused++;
+    lane->last_why = why;
+    snprintf(lane->last_text, sizeof(lane->last_text), "%s", text);
+    if (lane->on_report)
+        lane->on_report(stream);
+}
+
 static inline void on_acked(void *ctx, uint32_t stream, uint64_t seq, int32_t partition)
 {
     struct bench *b = ctx;
-    assert_int_equal(stream, MAIN_STREAM);
+    if (stream != MAIN_STREAM) {
+        lane_acked(&b->lane[stream], stream, seq);
+        return;
+    }
     CHECK(b->partition[seq] == -1 && !b->why[seq], "%lu reported twice", (unsigned long)seq);
     b->partition[seq] = partition;
     b->order[b->acked++] = seq;
@@ -61,7 +99,10 @@ static inline void on_refused(void *ctx, uint32_t stream, uint64_t seq, enum ref
                               const char *text)
 {
     struct bench *b = ctx;
-    assert_int_equal(stream, MAIN_STREAM);
+    if (stream != MAIN_STREAM) {
+        lane_refused(&b->lane[stream], stream, why, text);
+        return;
+    }
     CHECK(b->partition[seq] == -1 && !b->why[seq], "%lu reported twice", (unsigned long)seq);
     b->why[seq] = why;
     b->refused++;
@@ -74,7 +115,11 @@ static inline void on_refused(void *ctx, uint32_t stream, uint64_t seq, enum ref
 static inline void on_error(void *ctx, uint32_t stream, enum refusal why, const char *text)
 {
     struct bench *b = ctx;
-    assert_int_equal(stream, MAIN_STREAM);
+    if (stream != MAIN_STREAM) {
+        b->lane[stream].errors++;
+        b->lane[stream].last_error = why;
+        return;
+    }
     b->errors++;
     b->last_error = why;
     snprintf(b->error_text, sizeof(b->error_text), "%s", text);
@@ -151,15 +196,27 @@ static inline struct message text_message(const char *key, const char *value)
     return m;
 }
 
-static inline int try_send(const struct message *m, int32_t partition, uint64_t seq)
+static inline int try_send_on(uint32_t stream, const struct message *m, int32_t partition,
+                              uint64_t seq)
 {
     struct send_refusal no = {.cause = REFUSAL_NONE};
-    int rc = kafka_sink_ops.send(bench.sink, MAIN_STREAM,
+    int rc = kafka_sink_ops.send(bench.sink, stream,
                                  &(struct sending){.partition = partition, .seq = seq}, m, &no);
     bench.last_why = no.cause;
     if (rc && rc != -EAGAIN)
         snprintf(bench.last_text, sizeof(bench.last_text), "%s", no.err.text);
     return rc;
+}
+
+static inline int try_send(const struct message *m, int32_t partition, uint64_t seq)
+{
+    return try_send_on(MAIN_STREAM, m, partition, seq);
+}
+
+static inline void send_text_on(uint32_t stream, const char *key, const char *value, uint64_t seq)
+{
+    struct message m = text_message(key, value);
+    CHECK(try_send_on(stream, &m, -1, seq) == 0, "%s", bench.last_text);
 }
 
 static inline void send_text(const char *key, const char *value, int32_t partition, uint64_t seq)
@@ -169,7 +226,7 @@ static inline void send_text(const char *key, const char *value, int32_t partiti
 }
 
 /* Bytes that no codec makes smaller. */
-static inline void send_noise(size_t len, uint64_t seq)
+static inline void send_noise_on(uint32_t stream, size_t len, uint64_t seq)
 {
     char *noise = malloc(len);
     assert_non_null(noise);
@@ -177,8 +234,13 @@ static inline void send_noise(size_t len, uint64_t seq)
     for (size_t i = 0; i < len; i++)
         noise[i] = (char)rand();
     struct message m = {.key = slice_of("k"), .value = {noise, len}};
-    CHECK(try_send(&m, -1, seq) == 0, "%s", bench.last_text);
+    CHECK(try_send_on(stream, &m, -1, seq) == 0, "%s", bench.last_text);
     free(noise);
+}
+
+static inline void send_noise(size_t len, uint64_t seq)
+{
+    send_noise_on(MAIN_STREAM, len, seq);
 }
 
 /* ---- what is in a topic ---------------------------------------------------------------------- */
