@@ -1,6 +1,6 @@
 /* How it can fail: the session breaks (source.c reports it), and whether the change was made is not
  * known until the next takeover has read all lanes. A lane that is made twice is a defect: its id
- * is taken, the server says so, and the session breaks with that. */
+ * is taken, the server says so, the session breaks with that, and the next life chooses another. */
 #include "outbox/changes.h"
 
 #include "outbox/session.h"

@@ -106,7 +106,8 @@ static void test_idle_and_stuck(void **state)
     TURN_UNTIL(seen.unsent_events == 0);
     assert_true(seen.oldest_unsent_s < 0);
 
-    pg_exec(db, "INSERT INTO outbox.lane (relay, id, filter, base) SELECT relay, 1, 'x', base FROM "
+    pg_exec(db, "INSERT INTO outbox.lane (relay, id, filter, topic, routes, base) SELECT relay, 1, "
+                "'topic', 't', 0, base FROM "
                 "outbox.lane");
     TURN_UNTIL(seen.lanes == 1);
     pg_exec(db, "DELETE FROM outbox.lane WHERE id = 1");

@@ -176,9 +176,15 @@ static void test_the_slowest_holds(void **state)
     pg_exec(owner, "SELECT outbox.make_relay('slow', 'beginning')");
     assert_string_equal(step(relay, 1), "kept: relay slow has not published all of it");
     settle("slow");
-    pg_exec(owner, "INSERT INTO outbox.lane (relay, id, filter, base) VALUES ('slow', 1, 'x', "
-                   "'1:1:')");
-    assert_string_equal(step(relay, 1), "kept: relay slow has not published all of it");
+    pg_exec(owner,
+            "INSERT INTO outbox.lane (relay, id, filter, topic, key, routes, base, cause) VALUES "
+            "('slow', 1, 'topic', 'order-events', NULL, 0, '1:1:', 'topic_missing'),"
+            "('slow', 2, 'key', 'order-events', 'secret', 0, '1:1:', NULL)");
+    assert_string_equal(step(relay, 1),
+                        "kept: lane 1 of relay slow (topic order-events, topic_missing) waits");
+    pg_exec(owner, "DELETE FROM outbox.lane WHERE id = 1");
+    assert_string_equal(step(relay, 1),
+                        "kept: lane 2 of relay slow (a key of order-events, catching up) waits");
     settle("slow");
     pg_exec(owner, "UPDATE outbox.relay SET system_identifier = 1 WHERE name = 'slow'");
     assert_string_equal(step(relay, 1), "kept: the position of relay slow is not of this server");

@@ -318,8 +318,8 @@ static void test_make_relay_and_rebase(void **state)
     pg_exec(owner, "UPDATE outbox.relay SET system_identifier = 5, epoch = 8, trouble_cause = 'x', "
                    "trouble_halted = true WHERE name = 'second'");
     pg_exec(owner, "UPDATE outbox.lane SET target = '9:9:', last_id = 3 WHERE relay = 'second'");
-    pg_exec(owner,
-            "INSERT INTO outbox.lane (relay, id, filter, base) VALUES ('second', 4, 'f', '1:1:')");
+    pg_exec(owner, "INSERT INTO outbox.lane (relay, id, filter, topic, routes, base) VALUES "
+                   "('second', 4, 'topic', 't', 0, '1:1:')");
     assert_string_equal(
         pg_scalar(owner, "SELECT (old_target, old_last_id, old_system_identifier, new_base, "
                          "new_epoch)::text FROM outbox.rebase('second', 'beginning')"),

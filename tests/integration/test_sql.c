@@ -210,8 +210,8 @@ static void test_relay_may_do_its_job(void **state)
     pg_exec(relay, "UPDATE outbox.relay SET epoch = epoch + 1, holder = gen_random_uuid(), "
                    "instance = 'here', renewed_at = clock_timestamp(), ttl_ms = 10000");
     pg_exec(relay, "UPDATE outbox.lane SET target = pg_current_snapshot(), last_id = 7");
-    pg_exec(relay, "INSERT INTO outbox.lane (relay, id, filter, base) "
-                   "VALUES ('orders', 1, 'topic=a', '1:1:')");
+    pg_exec(relay, "INSERT INTO outbox.lane (relay, id, filter, topic, routes, base) "
+                   "VALUES ('orders', 1, 'topic', 'a', 0, '1:1:')");
     pg_exec(relay, "DELETE FROM outbox.lane WHERE id = 1");
     pg_exec(relay, "INSERT INTO outbox.dead (relay, row_id, event_id, cause) "
                    "VALUES ('orders', 1, gen_random_uuid(), 'message_invalid')");
