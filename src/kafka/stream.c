@@ -245,13 +245,13 @@ int kafka_stream_send(struct kafka_stream *s, const struct sending *to, const st
                       struct send_refusal *why)
 {
     uint32_t topic = to->topic;
-    assert(topic < s->topic_count && s->topic_names[topic]);
-    const char *name = s->topic_names[topic];
     why->cause = REFUSAL_PRODUCER_FATAL;
     if (!s->client) {
-        err_set(&why->err, ERR_UNAVAILABLE, "topic %s: there is no producer at present", name);
+        err_set(&why->err, ERR_UNAVAILABLE, "there is no producer at present");
         return -ENOTCONN;
     }
+    assert(topic < s->topic_count && s->topic_names[topic]);
+    const char *name = s->topic_names[topic];
     if (to->partition > OPAQUE_PARTITION_MAX) {
         err_set(&why->err, ERR_SOFTWARE, "topic %s: partition %d is beyond what can be sent", name,
                 (int)to->partition);
