@@ -5,6 +5,7 @@
  *   read.c      when to look for events, and for how many; the doorbell
  *   pause.c     holding still for an operator
  *   send.c      row -> message -> sink; acks
+ *   lanes.c     the lanes that there are, who owns a row, how a lane is made
  *   recovery.c  what is done about a refusal; stalls; what `status` is told */
 #ifndef OUTBOXD_RELAY_INTERNAL_H
 #define OUTBOXD_RELAY_INTERNAL_H
@@ -40,6 +41,7 @@ enum feed {
     FEED_RUN,     /* yes */
     FEED_RECOVER, /* a refusal came: waiting for the other reports, then the producer is replaced */
     FEED_PAUSE,   /* replaced; waiting until retry_at */
+    FEED_CHANGE,  /* replaced; a lane is being made for what was refused */
     FEED_HALT,    /* a person is needed; tried again at retry_at */
 };
 
@@ -109,15 +111,28 @@ struct storing {
     struct position position;
 };
 
+/* What was refused, and so what a lane would cover. */
+struct culprit {
+    uint64_t seq; /* topic and key are those of this entry, or of a row that was never sent */
+    bool is_next; /* nothing unsettled is before it: so a lane for it begins with it */
+    uint32_t route;
+    struct str topic;
+    struct str key;
+    int32_t partition;  /* -1: not known */
+    int32_t partitions; /* how many the topic had */
+};
+
 struct recovering {
     enum feed feed;
     uint64_t deadline; /* FEED_RECOVER */
     bool reset_failed; /* no producer could be made; tried again at the deadline */
     enum refusal cause;
     bool culprit_known; /* the message was alone in flight: it is to blame */
-    uint64_t retry_at;  /* FEED_PAUSE, FEED_HALT */
-    uint32_t attempts;  /* since the settled prefix last moved */
-    uint32_t careful;   /* so many entries go one by one, to find the culprit of a refused batch */
+    bool sound;         /* the producer has refused nothing that it took: it may stay */
+    struct culprit culprit;
+    uint64_t retry_at; /* FEED_PAUSE, FEED_HALT */
+    uint32_t attempts; /* since the settled prefix last moved */
+    uint32_t careful;  /* so many entries go one by one, to find the culprit of a refused batch */
     uint64_t progress_at; /* last ack, or the first send into an empty flight */
     uint64_t diagnose_due;
     bool stalled;
@@ -134,6 +149,31 @@ struct stream {
     struct reading reading;
     struct storing storing;
     struct recovering rec;
+    uint32_t lane; /* whose events it sends; 0: main */
+};
+
+/* A lane as it is stored. */
+struct lane {
+    uint32_t id;
+    enum lane_by by;
+    struct str topic;
+    struct str key;
+    int32_t partition;
+    int32_t partitions;
+    struct position position;
+    struct trouble trouble;
+    bool asked;
+};
+
+struct lanes {
+    struct lane *list;
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t last;    /* the greatest id that there ever was */
+    int64_t given_up; /* main passes this row */
+    bool changing;    /* a change is out: `fresh` is being made ... */
+    struct lane fresh;
+    uint32_t stream; /* ... for this stream */
 };
 
 struct relay {
@@ -167,6 +207,7 @@ struct relay {
     struct rate rate;       /* of all streams together */
     struct leasing lease;
     struct stream main;
+    struct lanes lanes;
     struct relay_counters counters;
 };
 
@@ -224,7 +265,20 @@ uint32_t pause_renew_ms(const struct relay *r);
 bool send_has_room(const struct relay *r, const struct stream *s);
 void relay_want_pump(struct relay *r); /* soon, once for many reports */
 
+/* lanes.c */
+void lanes_load(struct relay *r, const struct lease_view *view);
+void lanes_forget(struct relay *r);
+void lanes_release(struct relay *r);
+/* Whether the stream goes over this row: it belongs to another one, or is given up. */
+bool lanes_pass(struct relay *r, const struct stream *s, const struct event *e);
+/* The row of this turn, whose topic and key r->message has, is entry `seq` or never becomes one. */
+void lanes_blame(struct relay *r, struct stream *s, uint64_t seq);
+bool lanes_park(const struct relay *r, size_t route); /* else it halts */
+/* FEED_CHANGE: makes the lane of the culprit; the window is rewound. */
+void lanes_split(struct relay *r, struct stream *s);
+
 /* recovery.c */
+void recovery_parked(struct relay *r, struct stream *s); /* the lane is made: goes on */
 void count_error(struct relay *r, enum refusal cause);
 void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const char *text);
 void recovery_halt(struct relay *r, struct stream *s);

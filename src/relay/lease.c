@@ -40,6 +40,7 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     l->seen = false;
     r->counters.takeovers++;
     window_load(&s->window, &view->position);
+    lanes_load(r, view);
     reading_reset(r, s);
     s->storing.out = false;
     s->storing.refused = false;
@@ -187,7 +188,7 @@ void store_pump(struct relay *r, struct stream *s)
     uint64_t now = relay_now(r);
     uint64_t due;
 
-    if (o->out || r->state != RELAY_LEADING)
+    if (o->out || r->state != RELAY_LEADING || r->lanes.changing)
         return;
     if (!window_is_dirty(&s->window)) {
         o->dirty_since = 0;
@@ -244,7 +245,7 @@ void lease_drain(struct relay *r)
         relay_due(r, patience);
         return;
     }
-    if (s->storing.out || r->release_out)
+    if (s->storing.out || r->lanes.changing || r->release_out)
         return;
     if (window_is_dirty(&s->window) && !s->storing.refused) {
         store(r, s, true);

@@ -59,7 +59,7 @@ static void tell_pump(struct relay *r, struct stream *s)
     struct recovering *c = &s->rec;
     uint64_t now = relay_now(r);
 
-    if (!c->trouble_dirty)
+    if (!c->trouble_dirty || c->feed == FEED_CHANGE) /* then it becomes the lane's */
         return;
     if (now < c->tell_due) {
         relay_due(r, c->tell_due);
@@ -103,6 +103,7 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
         r->counters.recoveries_by_cause[cause]++;
         c->attempts++;
         c->culprit_known = false;
+        c->sound = false;
     }
     c->feed = FEED_RECOVER;
     c->cause = cause;
@@ -110,6 +111,19 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
     trouble_set(s, cause, text);
     reading_discard(r, s);
     relay_want_pump(r);
+}
+
+/* The first that is refused decides which topic, and whose route. */
+static void blame_topic(struct stream *s, const struct window_entry *e)
+{
+    struct culprit *c = &s->rec.culprit;
+
+    if (s->rec.feed == FEED_RECOVER)
+        return;
+    c->route = e->route;
+    c->partition = e->partition;
+    c->partitions = s->topics.list[e->topic].count;
+    str_set(&c->topic, s->topics.list[e->topic].name);
 }
 
 void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refusal why,
@@ -125,14 +139,17 @@ void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refus
     e = window_at(&s->window, seq);
     alone = window_is_alone(&s->window, seq);
     window_refuse(&s->window, seq);
+    s->rec.sound = false;
+    blame_topic(s, e);
     recovery_begin(r, s, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE && s->rec.trouble.event_id[0] == '\0')
         trouble_blame(s, e->event_id, e->row_id, s->topics.list[e->topic].name);
     else if (s->rec.trouble.topic[0] == '\0')
         (void)snprintf(s->rec.trouble.topic, sizeof s->rec.trouble.topic, "%s",
                        s->topics.list[e->topic].name);
+    /* Without the key no lane can be made: then it is sent alone once more. */
     if (alone && refusal_class(why) == REFUSAL_MESSAGE)
-        s->rec.culprit_known = true;
+        s->rec.culprit_known = !lanes_park(r, e->route) || s->rec.culprit.seq == seq;
     s->reading.blocked = false;
     relay_want_pump(r);
 }
@@ -144,6 +161,7 @@ void relay_on_sink_error(struct relay *r, uint32_t stream, enum refusal why, con
     if (r->state == RELAY_STOPPED)
         return;
     if (why == REFUSAL_PRODUCER_FATAL) {
+        s->rec.sound = false;
         if (r->state == RELAY_LEADING)
             recovery_begin(r, s, why, text);
     } else if (s->rec.feed == FEED_RUN && strcmp(s->rec.trouble.cause, refusal_name(why)) != 0) {
@@ -165,6 +183,7 @@ bool recovery_reset_sink(struct relay *r, struct stream *s)
     r->counters.producers++;
     r->counters.duplicates_possible += s->window.head - s->window.settled;
     r->in_op = true;
+    s->rec.sound = false;
     rc = r->sink->reset(r->sink_ctx, s->number, &err);
     r->in_op = false;
     relay_enter(r);
@@ -209,20 +228,41 @@ void recovery_halt(struct relay *r, struct stream *s)
     stream_note(r, s, RELAY_NOTE_HALTED);
 }
 
+/* What can pass by itself makes no lane, and what concerns one message only when it is found. */
+static bool wants_lane(const struct relay *r, const struct recovering *c)
+{
+    switch (refusal_class(c->cause)) {
+    case REFUSAL_TOPIC:
+        return lanes_park(r, c->culprit.route);
+    case REFUSAL_MESSAGE:
+        return c->culprit_known && lanes_park(r, c->culprit.route);
+    case REFUSAL_TRANSIENT:
+    case REFUSAL_SESSION:
+        break;
+    }
+    return false;
+}
+
 /* All reports are in, or we have waited long enough. */
 static void replace_producer(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
     uint32_t unsettled = (uint32_t)(s->window.head - s->window.settled);
 
-    if (!recovery_reset_sink(r, s)) {
+    /* Anything else that is unsettled may be the lane's, and then it comes before. */
+    c->culprit.is_next = c->culprit.seq == s->window.settled &&
+                         (unsettled == 0 || window_is_alone(&s->window, s->window.settled));
+    if ((!c->sound || s->window.in_flight > 0) && !recovery_reset_sink(r, s)) {
         c->attempts++;
         c->deadline = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
                                                        r->host->random(r->host_ctx));
         stream_note(r, s, RELAY_NOTE_RECOVERING);
         return;
     }
-    if (refusal_class(c->cause) != REFUSAL_MESSAGE) {
+    c->sound = false;
+    if (wants_lane(r, c)) {
+        c->feed = FEED_CHANGE;
+    } else if (refusal_class(c->cause) != REFUSAL_MESSAGE) {
         /* The oldest one shows whether it has passed; sent along, those behind it would arrive once
          * more at every attempt. */
         if (c->careful == 0)
@@ -244,6 +284,20 @@ static void feed_again(struct relay *r, struct stream *s)
     s->rec.progress_at = relay_now(r);
     s->rec.diagnose_due = s->rec.progress_at + DIAGNOSE_MS;
     s->reading.due = s->rec.progress_at;
+}
+
+/* The trouble is the lane's from now on. What else was refused with it is found again. */
+void recovery_parked(struct relay *r, struct stream *s)
+{
+    struct recovering *c = &s->rec;
+
+    c->trouble = (struct trouble){0};
+    c->trouble_dirty = true;
+    c->stalled = false;
+    c->attempts = 0;
+    c->careful = 0;
+    if (r->state == RELAY_LEADING)
+        feed_again(r, s);
 }
 
 void recovery_progress(struct relay *r, struct stream *s)
@@ -366,6 +420,10 @@ void recovery_pump(struct relay *r, struct stream *s)
         }
         replace_producer(r, s);
         relay_due(r, now + 1);
+        break;
+    case FEED_CHANGE:
+        if (!s->storing.out && !r->lanes.changing)
+            lanes_split(r, s);
         break;
     case FEED_PAUSE:
     case FEED_HALT:

@@ -59,6 +59,7 @@ void relay_free(struct relay *r)
 {
     if (r == NULL)
         return;
+    lanes_release(r);
     stream_release(&r->main);
     message_release(&r->message);
     free(r->counters.published_by_route);
@@ -111,6 +112,8 @@ void stream_release(struct stream *s)
     topics_release(&s->topics);
     position_release(&s->storing.position);
     str_release(&s->reading.snapshot);
+    str_release(&s->rec.culprit.topic);
+    str_release(&s->rec.culprit.key);
 }
 
 struct stream *relay_stream(struct relay *r, uint32_t number)
@@ -167,6 +170,7 @@ void relay_fall_back(struct relay *r, uint32_t delay_ms)
     if (s->window.in_flight > 0 || s->rec.feed == FEED_RECOVER)
         s->rec.feed = recovery_reset_sink(r, s) ? FEED_RUN : FEED_RECOVER;
     (void)window_rewind(&s->window);
+    lanes_forget(r);
     reading_reset(r, s);
     r->lease.request_out = false;
     r->lease.renew_out = false;

@@ -44,10 +44,38 @@ static enum row_verdict hold_until_report(struct relay *r, struct stream *s)
     return hold(r, s);
 }
 
+/* Without a place in the window it waits, as any other row. */
+static enum row_verdict pass_row(struct relay *r, struct stream *s, const struct event *e)
+{
+    if (s->reading.fetch == FETCH_POLL && window_open_batch(&s->window) == NULL)
+        reading_begin_batch(s);
+    if (!window_pass(&s->window, e->id))
+        return hold_until_report(r, s);
+    s->reading.taken++;
+    r->counters.events_passed++;
+    reading_found(r, s);
+    return ROW_TAKEN;
+}
+
+/* Never sent, so the producer is as good as it was: the reports of what it has are awaited. */
+static enum row_verdict park_row(struct relay *r, struct stream *s, const struct event *e,
+                                 enum refusal why, const char *text)
+{
+    recovery_begin(r, s, why, text);
+    s->rec.sound = true;
+    s->rec.culprit_known = true;
+    lanes_blame(r, s, s->window.head);
+    trouble_blame(s, e->event_id, e->id, r->message.topic.ptr);
+    return hold(r, s);
+}
+
 /* The row can never become a message, or not with this configuration. */
 static enum row_verdict refuse_row(struct relay *r, struct stream *s, const struct event *e,
                                    enum refusal why, const char *text)
 {
+    message_address(&r->message, r->params.routes, e);
+    if (lanes_park(r, r->message.route))
+        return park_row(r, s, e, why, text);
     count_error(r, why);
     trouble_set(s, why, text);
     trouble_blame(s, e->event_id, e->id, NULL);
@@ -62,6 +90,7 @@ static enum row_verdict refuse_send(struct relay *r, struct stream *s, const str
     recovery_begin(r, s, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE) {
         s->rec.culprit_known = true;
+        lanes_blame(r, s, s->window.head);
         trouble_blame(s, e->event_id, e->id, r->message.topic.ptr);
     }
     return hold(r, s);
@@ -110,6 +139,8 @@ static void push(struct relay *r, struct stream *s, const struct event *e, uint3
     };
 
     memcpy(entry.event_id, e->event_id, sizeof entry.event_id);
+    if (w->head == w->settled)
+        lanes_blame(r, s, w->head); /* should it be refused */
     if (w->in_flight == 0)
         s->rec.progress_at = relay_now(r);
     topics_sent(&s->topics, topic, partition, window_push(w, &entry));
@@ -153,6 +184,8 @@ enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct eve
     /* A process that slept may find rows before it finds that its lease is over. */
     if (s->rec.feed != FEED_RUN || !send_has_room(r, s) || relay_now(r) >= r->lease.deadline)
         return hold(r, s);
+    if (lanes_pass(r, s, e))
+        return pass_row(r, s, e);
     r->in_op = true;
     if (message_build(&r->message, r->params.routes, e, &err) != 0)
         verdict = refuse_row(r, s, e,

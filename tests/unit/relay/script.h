@@ -36,10 +36,16 @@ struct script {
     bool storing;
     uint64_t stored_events; /* of the last store */
     bool paused;            /* what pass_ms answers */
+    struct trouble parked;  /* of the last change */
     unsigned notes[RELAY_NOTE_STOPPED + 1];
 };
 
 static struct script script;
+
+static inline const char *slice_text(struct slice s)
+{
+    return s.ptr == NULL ? "" : s.ptr;
+}
 
 #define SAY(...) str_printf(&script.said, __VA_ARGS__)
 
@@ -86,6 +92,21 @@ static inline void say_store(void *ctx, int64_t epoch, const struct store_reques
     if (script.stores_answered)
         return;
     SAY("store%s(%s|%s|%lld) ", q->synchronously ? "-sync" : "", str_text(&p->base),
+        str_text(&p->target), (long long)p->last_id);
+}
+
+/* CHANGE_SPLIT: the lane, what it covers, where it begins. */
+static inline void say_change(void *ctx, int64_t epoch, const struct lane_change *c)
+{
+    const struct position *p = c->position;
+
+    (void)ctx;
+    (void)epoch;
+    assert_int_equal(c->kind, CHANGE_SPLIT);
+    script.parked = *c->trouble;
+    SAY("split(%u from %u by %s %.*s/%.*s at %s|%s|%lld) ", c->lane, c->from,
+        lane_by_name(c->filter->by), (int)c->filter->topic.len, slice_text(c->filter->topic),
+        (int)c->filter->key.len, slice_text(c->filter->key), str_text(&p->base),
         str_text(&p->target), (long long)p->last_id);
 }
 
@@ -160,6 +181,7 @@ static const struct source_ops script_source = {
     .take = say_take,
     .renew = say_renew,
     .store = say_store,
+    .change = say_change,
     .release = say_release,
     .tell = say_tell,
     .poll = say_poll,
@@ -376,12 +398,13 @@ static inline void grant(int64_t epoch, const char *base, const char *target, in
     str_release(&v.position.target);
 }
 
-static inline enum row_verdict row_of(int64_t id, const char *type, const char *topic)
+static inline enum row_verdict row_of_key(int64_t id, const char *type, const char *topic,
+                                          const char *key)
 {
     struct event e = {
         .id = id,
         .aggregate_type = slice_of(type),
-        .aggregate_id = SLICE_LIT("k"),
+        .aggregate_id = slice_of(key),
         .event_type = SLICE_LIT("happened"),
         .event_version = SLICE_LIT("1.0"),
         .payload = SLICE_LIT("{}"),
@@ -390,6 +413,11 @@ static inline enum row_verdict row_of(int64_t id, const char *type, const char *
 
     e.event_id[15] = (uint8_t)id;
     return relay_on_row(script.relay, MAIN_STREAM, &e);
+}
+
+static inline enum row_verdict row_of(int64_t id, const char *type, const char *topic)
+{
+    return row_of_key(id, type, topic, "k");
 }
 
 static inline enum row_verdict row(int64_t id)
