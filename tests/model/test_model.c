@@ -43,7 +43,7 @@ static const struct bounds large_bounds[] = {
     {.keys = "ABAB", .poison = 2, .rivals = 1},
     {.keys = "AAB", .batches = true, .poison = 1, .refusals = 1, .wide = true},
     {.keys = "AB", .batches = true, .poison = 1, .crashes = 1, .refusals = 1, .wide = true},
-    {.keys = "ABA", .batches = true, .poison = 1, .crashes = 1, .rivals = 1},
+    {.keys = "ABA", .batches = true, .poison = 1, .rivals = 1},
     {.keys = "ABA", .one_partition = true, .poison = 1, .rivals = 1, .refusals = 1, .wide = true},
     {.keys = "AB", .poison = 1, .crashes = 1, .wide = true, .skips = true},
     {.keys = "AAB", .poison = 1, .crashes = 1, .rivals = 1, .folds = 1},
