@@ -6,7 +6,8 @@
  *   pause.c     holding still for an operator
  *   send.c      row -> message -> sink; acks
  *   lanes.c     the lanes that there are, who owns a row, how a lane is made
- *   recovery.c  what is done about a refusal; stalls; what `status` is told */
+ *   recovery.c  what is done about a refusal; what `status` is told
+ *   stall.c     nothing comes back */
 #ifndef OUTBOXD_RELAY_INTERNAL_H
 #define OUTBOXD_RELAY_INTERNAL_H
 
@@ -34,7 +35,8 @@
 #define REOPEN_CALM_MS   10000U /* sessions that lasted so long had no part in what comes after */
 #define DIAGNOSE_MS                                                                                \
     1000U /* the first question why nothing comes back; then every DIAGNOSE_AGAIN_MS */
-#define DIAGNOSE_AGAIN_MS 5000U
+#define DIAGNOSE_AGAIN_MS  5000U
+#define OVERTAKEN_AGAIN_MS 250U /* between two looks whether one partition alone is silent */
 
 /* Inside LEADING: may events be fed to the sink? */
 enum feed {
@@ -135,6 +137,7 @@ struct recovering {
     uint32_t careful;  /* so many entries go one by one, to find the culprit of a refused batch */
     uint64_t progress_at; /* last ack, or the first send into an empty flight */
     uint64_t diagnose_due;
+    uint64_t overtaken_due;
     bool stalled;
     bool trouble_dirty; /* not told to the database yet */
     uint64_t tell_due;
@@ -277,7 +280,12 @@ bool lanes_park(const struct relay *r, size_t route); /* else it halts */
 /* FEED_CHANGE: makes the lane of the culprit; the window is rewound. */
 void lanes_split(struct relay *r, struct stream *s);
 
+/* stall.c */
+void stall_pump(struct relay *r, struct stream *s);
+
 /* recovery.c */
+/* What is refused first decides which topic and partition a lane would cover, and whose route. */
+void recovery_blame(struct stream *s, const struct window_entry *e);
 void recovery_parked(struct relay *r, struct stream *s); /* the lane is made: goes on */
 void count_error(struct relay *r, enum refusal cause);
 void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const char *text);

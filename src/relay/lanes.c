@@ -146,6 +146,8 @@ static enum lane_by width(const struct relay *r, const struct stream *s)
     const struct culprit *c = &s->rec.culprit;
     struct slice topic = str_slice(&c->topic);
 
+    if (s->rec.cause == REFUSAL_STALLED)
+        return LANE_BY_PARTITION;
     if (refusal_class(s->rec.cause) == REFUSAL_TOPIC)
         return s->rec.cause == REFUSAL_PARTITION_GONE && c->partition >= 0 ? LANE_BY_PARTITION
                                                                            : LANE_BY_TOPIC;

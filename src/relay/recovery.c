@@ -114,7 +114,7 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
 }
 
 /* The first that is refused decides which topic, and whose route. */
-static void blame_topic(struct stream *s, const struct window_entry *e)
+void recovery_blame(struct stream *s, const struct window_entry *e)
 {
     struct culprit *c = &s->rec.culprit;
 
@@ -140,7 +140,7 @@ void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refus
     alone = window_is_alone(&s->window, seq);
     window_refuse(&s->window, seq);
     s->rec.sound = false;
-    blame_topic(s, e);
+    recovery_blame(s, e);
     recovery_begin(r, s, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE && s->rec.trouble.event_id[0] == '\0')
         trouble_blame(s, e->event_id, e->row_id, s->topics.list[e->topic].name);
@@ -231,6 +231,8 @@ void recovery_halt(struct relay *r, struct stream *s)
 /* What can pass by itself makes no lane, and what concerns one message only when it is found. */
 static bool wants_lane(const struct relay *r, const struct recovering *c)
 {
+    if (c->cause == REFUSAL_STALLED) /* one partition: see stall.c */
+        return lanes_park(r, c->culprit.route);
     switch (refusal_class(c->cause)) {
     case REFUSAL_TOPIC:
         return lanes_park(r, c->culprit.route);
@@ -339,69 +341,6 @@ void recovery_leading(struct relay *r, struct stream *s)
     if (!c->stalled)
         c->trouble = (struct trouble){0};
     feed_again(r, s);
-}
-
-/* ---- nothing comes back
- * -------------------------------------------------------------------------------------------- */
-
-static void ask_why(struct relay *r, struct stream *s)
-{
-    struct recovering *c = &s->rec;
-    enum refusal cause = REFUSAL_NONE;
-    struct err err = {0};
-    struct sending what = {.topic = UINT32_MAX, .partition = -1}; /* any broker's answer will do */
-    bool learnt;
-
-    if (s->window.in_flight > 0) {
-        what.topic = window_at(&s->window, s->window.settled)->topic;
-        what.partition = window_at(&s->window, s->window.settled)->partition;
-    }
-    r->in_op = true;
-    learnt = r->sink->diagnose(r->sink_ctx, s->number, &what, &err, &cause);
-    r->in_op = false;
-    relay_enter(r);
-    if (!learnt && s->window.in_flight == 0) {
-        trouble_clear(r, s);
-        return;
-    }
-    if (!learnt && relay_now(r) - c->progress_at < r->params.stall_after_ms)
-        return;
-    if (!learnt) {
-        cause = REFUSAL_STALLED;
-        (void)err_set(&err, ERR_UNAVAILABLE, "no acknowledgement for %llu s",
-                      (unsigned long long)((relay_now(r) - c->progress_at) / 1000));
-    }
-    if (learnt && (cause == REFUSAL_CLUSTER_FORBIDDEN || cause == REFUSAL_PRODUCER_FATAL)) {
-        /* It can do nothing more, whether or not there is something to send. */
-        recovery_begin(r, s, cause, err.text);
-        return;
-    }
-    if (c->stalled && strcmp(c->trouble.cause, refusal_name(cause)) == 0)
-        return; /* said already */
-    count_error(r, cause);
-    trouble_set(s, cause, err.text);
-    if (what.topic != UINT32_MAX)
-        (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s",
-                       s->topics.list[what.topic].name);
-    c->stalled = true;
-    stream_note(r, s, RELAY_NOTE_STALLED);
-}
-
-static void stall_pump(struct relay *r, struct stream *s)
-{
-    struct recovering *c = &s->rec;
-    uint64_t now = relay_now(r);
-    uint64_t quiet_until = c->progress_at + DIAGNOSE_MS;
-
-    if (s->window.in_flight == 0 && !c->stalled)
-        return;
-    if (c->diagnose_due < quiet_until && s->window.in_flight > 0)
-        c->diagnose_due = quiet_until;
-    if (now >= c->diagnose_due) {
-        c->diagnose_due = now + DIAGNOSE_AGAIN_MS;
-        ask_why(r, s);
-    }
-    relay_due(r, c->diagnose_due);
 }
 
 void recovery_pump(struct relay *r, struct stream *s)

@@ -132,6 +132,7 @@ static void push(struct relay *r, struct stream *s, const struct event *e, uint3
     struct window_entry entry = {
         .row_id = e->id,
         .created_at_us = e->created_at_us,
+        .sent_ms = relay_now(r),
         .bytes = (uint32_t)r->message.bytes,
         .topic = topic,
         .route = (uint32_t)r->message.route,

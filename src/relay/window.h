@@ -31,6 +31,7 @@ enum entry_state {
 struct window_entry {
     int64_t row_id;
     int64_t created_at_us;
+    uint64_t sent_ms;
     uint8_t event_id[16];
     uint32_t bytes;
     uint32_t topic;

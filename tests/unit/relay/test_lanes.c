@@ -1,4 +1,6 @@
 /* Lanes in the core: what main passes, when a lane is made, where it begins, and what it says. */
+#include "message/murmur2.h"
+
 #include "script.h"
 
 static int park_setup(void **state)
@@ -196,6 +198,57 @@ static void too_many_lanes_become_one(void **state)
     expect("reset split(1 from 0 by topic a-events/ at 11:11:|13:13:|0) ");
 }
 
+/* A key of the partition, of two. */
+static const char *key_of_two(int32_t partition)
+{
+    static char key[2][2];
+
+    for (key[partition][0] = 'a'; murmur2_partition(key[partition], 1, 2) != partition;
+         key[partition][0]++)
+        ;
+    return key[partition];
+}
+
+/* Partition 0 says nothing while partition 1 acknowledges what was sent later. */
+static void a_silent_partition_makes_a_lane(void **state)
+{
+    (void)state;
+    script.params.stall_after_ms = 700; /* before anybody asks the brokers */
+    open_topic();
+    script.partitions[0] = 2;
+    batch("13:13:", true);
+    assert_int_equal(row_for(2, key_of_two(0)), ROW_TAKEN);
+    assert_int_equal(row_for(3, key_of_two(1)), ROW_TAKEN);
+    fetched(2, false);
+    expect("send(0/0,1) send(0/1,2) ");
+    pass_ms(699);
+    forget_said();
+    relay_on_acked(script.relay, MAIN_STREAM, 2, 1);
+    pass_ms(300);
+    expect("tell(no_acknowledgement) reset split(1 from 0 by partition a-events/ at "
+           "11:11:|13:13:|0) ");
+    assert_string_equal(script.parked.cause, "no_acknowledgement");
+    relay_on_changed(script.relay, LEASE_OURS);
+    assert_lanes(0, 1, 0);
+    forget_said();
+}
+
+/* Nothing of anybody is acknowledged: then it is not the partition, and all wait. */
+static void silence_of_all_makes_no_lane(void **state)
+{
+    (void)state;
+    open_topic();
+    script.partitions[0] = 2;
+    batch("13:13:", true);
+    assert_int_equal(row_for(2, key_of_two(0)), ROW_TAKEN);
+    assert_int_equal(row_for(3, key_of_two(1)), ROW_TAKEN);
+    fetched(2, false);
+    pass_ms(60000);
+    assert_null(strstr(str_text(&script.said), "split"));
+    assert_null(strstr(str_text(&script.said), "reset"));
+    assert_lanes(0, 0, 0);
+}
+
 /* Somebody else leads, or a command raised the epoch: all of it is forgotten. */
 static void a_lost_lease_forgets_the_lanes(void **state)
 {
@@ -226,6 +279,8 @@ int main(void)
         TEST(an_event_behind_unsettled_ones_is_not_named),
         TEST(a_missing_topic_makes_one_lane),
         TEST(too_many_lanes_become_one),
+        TEST(a_silent_partition_makes_a_lane),
+        TEST(silence_of_all_makes_no_lane),
         TEST(a_lost_lease_forgets_the_lanes),
     };
 
