@@ -54,20 +54,30 @@ static const struct option options[] = {
      "go back to that version; 0 removes everything, with all events or claims"},
     {"timeout", 0, OPTION_DURATION, ON(MIGRATE), offsetof(struct cli, timeout_ms), 0, 0, "DURATION",
      "how long to wait for locks, such as 30s; default 30s"},
-    {"url", 0, OPTION_TEXT, ON(PAUSE) | ON(RESUME), offsetof(struct cli, url), 0, 0, "URL",
-     "another database connection than the configuration's"},
+    {"url", 0, OPTION_TEXT, ON(PAUSE) | ON(RESUME) | ON(PARKED), offsetof(struct cli, url), 0, 0,
+     "URL", "another database connection than the configuration's"},
     {"reason", 0, OPTION_TEXT, ON(PAUSE), offsetof(struct cli, reason), 0, 0, "TEXT",
      "why, for whoever finds the relay paused: status shows it"},
+    {"key", 0, OPTION_TEXT, ON(PARKED), offsetof(struct cli, key), 0, 0, "KEY",
+     "retry, skip: the lane of this message key"},
+    {"topic", 0, OPTION_TEXT, ON(PARKED), offsetof(struct cli, of_topic), 0, 0, "TOPIC",
+     "retry, skip: the lanes of this topic, of its partitions and of its keys"},
+    {"error", 0, OPTION_TEXT, ON(PARKED), offsetof(struct cli, error), 0, 0, "WORD",
+     "retry, skip: the lanes that wait for this cause, such as topic_missing"},
+    {"all", 0, OPTION_FLAG, ON(PARKED), offsetof(struct cli, all), 0, 0, NULL,
+     "retry, skip: all lanes"},
+    {"reason", 0, OPTION_TEXT, ON(PARKED), offsetof(struct cli, reason), 0, 0, "TEXT",
+     "skip: why, for whoever finds the event in outbox.dead"},
     {"to", 0, OPTION_PLACE, ON(REBASE), offsetof(struct cli, to), 0, 0, "beginning|now|ID|TIME",
      "publish everything in the table again, only what comes, or from that id or time on"},
     {"keep", 0, OPTION_FLAG, ON(REBASE), offsetof(struct cli, keep), 0, 0, NULL,
      "keep the position and accept this server as its own: right after pg_upgrade only"},
-    {"yes", 0, OPTION_FLAG, ON(MIGRATE) | ON(REBASE) | ON(REPLAY), offsetof(struct cli, yes), 0, 0,
-     NULL, "do not ask before something is lost or repeated"},
-    {"dry-run", 0, OPTION_FLAG, ON(REBASE) | ON(REPLAY) | ON(PAUSE) | ON(RESUME),
+    {"yes", 0, OPTION_FLAG, ON(MIGRATE) | ON(REBASE) | ON(REPLAY) | ON(PARKED),
+     offsetof(struct cli, yes), 0, 0, NULL, "do not ask before something is lost or repeated"},
+    {"dry-run", 0, OPTION_FLAG, ON(REBASE) | ON(REPLAY) | ON(PAUSE) | ON(RESUME) | ON(PARKED),
      offsetof(struct cli, dry_run), 0, 0, NULL, "say what would be done, and do nothing"},
-    {"json", 0, OPTION_FLAG, ON(STATUS) | ON(VERIFY), offsetof(struct cli, json), 0, 0, NULL,
-     "print one JSON object"},
+    {"json", 0, OPTION_FLAG, ON(STATUS) | ON(VERIFY) | ON(PARKED), offsetof(struct cli, json), 0, 0,
+     NULL, "print one JSON object"},
     {"since", 0, OPTION_TEXT, ON(VERIFY), offsetof(struct cli, from), 0, 0, "TIME",
      "only events created from then on: 2026-01-31T12:00:00Z, a date, or 2h for that long ago"},
     {"id", 0, OPTION_TEXT, ON(REPLAY), offsetof(struct cli, id), 0, 0, "FROM[-TO]",
@@ -329,6 +339,63 @@ static bool is_one_line(const char *text)
     return len <= REASON_MAX;
 }
 
+/* What `parked` is to do, then numbers of lanes. */
+static int add_word(struct cli *c, const char *word, struct err *err)
+{
+    static const char *const verbs[] = {"list", "show", "retry", "skip"};
+    struct nearest near = nearest_to(word);
+    bool known = word[0] != '\0' && strspn(word, "0123456789") == strlen(word) && strlen(word) <= 9;
+
+    if (c->words.count == 0) {
+        known = false;
+        for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+            nearest_try(&near, verbs[i]);
+            known |= strcmp(word, verbs[i]) == 0;
+        }
+        if (!known)
+            return err_set(err, ERR_USAGE,
+                           "parked does list, show, retry or skip, not \"%.40s\"%s%s", word,
+                           nearest_word(&near) == NULL ? "" : "; did you mean ",
+                           nearest_word(&near) == NULL ? "" : nearest_word(&near));
+    }
+    if (!known)
+        return err_set(err, ERR_USAGE, "parked %s takes numbers of lanes, not \"%.40s\"",
+                       c->words.text[0], word);
+    if (c->words.count == CLI_TEXTS_MAX)
+        return err_set(err, ERR_USAGE, "parked takes %d lanes at most; there are --topic and --all",
+                       CLI_TEXTS_MAX - 1);
+    c->words.text[c->words.count++] = word;
+    return 0;
+}
+
+static int check_parked(const struct cli *c, struct err *err)
+{
+    const char *verb = c->words.count > 0 ? c->words.text[0] : "";
+    bool acts = strcmp(verb, "retry") == 0 || strcmp(verb, "skip") == 0;
+    bool chooses = c->key != NULL || c->of_topic != NULL || c->error != NULL;
+    size_t lanes = c->words.count > 0 ? c->words.count - 1 : 0;
+
+    if (verb[0] == '\0')
+        return err_set(err, ERR_USAGE, "parked does what: list, show, retry or skip?");
+    if (!acts && (chooses || c->all || c->yes || c->dry_run))
+        return err_set(err, ERR_USAGE,
+                       "--key, --topic, --error, --all, --yes and --dry-run belong to parked retry "
+                       "and skip");
+    if (c->json && strcmp(verb, "list") != 0)
+        return err_set(err, ERR_USAGE, "--json belongs to parked list");
+    if (c->reason != NULL && strcmp(verb, "skip") != 0)
+        return err_set(err, ERR_USAGE, "--reason belongs to parked skip");
+    if (strcmp(verb, "list") == 0 && lanes > 0)
+        return err_set(err, ERR_USAGE, "parked list takes no lane; parked show does");
+    if (strcmp(verb, "show") == 0 && lanes != 1)
+        return err_set(err, ERR_USAGE, "parked show takes one lane's number");
+    if (acts && (lanes > 0) + chooses + c->all != 1)
+        return err_set(err, ERR_USAGE,
+                       "parked %s takes lanes' numbers, or --key, --topic and --error, or --all",
+                       verb);
+    return 0;
+}
+
 static int check_together(const struct cli *c, struct err *err)
 {
     if (c->command == COMMAND_COUNT)
@@ -342,6 +409,8 @@ static int check_together(const struct cli *c, struct err *err)
     if (c->reason != NULL && !is_one_line(c->reason))
         return err_set(err, ERR_USAGE, "--reason takes one line of at most %d characters",
                        REASON_MAX);
+    if (c->command == COMMAND_PARKED && check_parked(c, err) != 0)
+        return -1;
     if (c->no_doorbell && c->bells != 0)
         return err_set(err, ERR_USAGE, "--bells and --no-doorbell exclude each other");
     if (c->down >= 0 && (c->no_doorbell || c->bells != 0 || c->start != NULL))
@@ -379,6 +448,8 @@ int cli_parse(struct cli *c, int argc, char *const argv[], struct err *err)
             rc = take_option(c, argc, argv, &i, err);
         else if (first)
             rc = choose_command(c, arg, err);
+        else if (c->command == COMMAND_PARKED)
+            rc = add_word(c, arg, err);
         else
             rc = err_set(err, ERR_USAGE, "unexpected \"%.60s\" behind %s; see outboxd %s --help",
                          arg, command_name(c->command), command_name(c->command));
@@ -474,8 +545,9 @@ void cli_usage(enum command c, struct str *out)
             put_line(out, commands[i].name, commands[i].summary);
         str_puts(out, "\nOptions:\n");
     } else {
-        str_printf(out, "outboxd %s: %s\n\nUsage: outboxd %s [options]\n\nOptions:\n",
-                   commands[c].name, commands[c].summary, commands[c].name);
+        str_printf(out, "outboxd %s: %s\n\nUsage: outboxd %s%s [options]\n\nOptions:\n",
+                   commands[c].name, commands[c].summary, commands[c].name,
+                   c == COMMAND_PARKED ? " list|show|retry|skip [LANE...]" : "");
     }
     cli_each_option(c, put_option, out);
     if (c == COMMAND_COUNT) {

@@ -22,6 +22,8 @@
     X(HEALTH, "health", "ask the running process whether it is well; for HEALTHCHECK")             \
     X(PAUSE, "pause", "let the relay hold still; events wait in their table")                      \
     X(RESUME, "resume", "let a paused relay publish again")                                        \
+    X(PARKED, "parked",                                                                            \
+      "list the lanes that wait aside, show one, try it again, or skip its event")                 \
     X(VERIFY, "verify", "hold the kept log against the topics: lost, ghost, inverted, duplicate")  \
     X(REPLAY, "replay", "publish kept events again, to their topics or to another")                \
     X(CONFIG, "config", "check the configuration and print what is in force, secrets hidden")      \
@@ -79,10 +81,10 @@ struct cli {
     uint32_t timeout_ms; /* migrate: how long to wait for locks */
     const char *to;      /* rebase: "beginning", "now", an id or a time; NULL: --keep */
     bool keep;           /* rebase: keep the position, accept this server */
-    const char *reason;  /* pause; NULL: none given */
-    bool yes;            /* rebase, migrate --down: do not ask */
+    const char *reason;  /* pause, parked skip; NULL: none given */
+    bool yes;            /* rebase, migrate --down, parked: do not ask */
     bool dry_run;        /* rebase, replay, pause, resume: say what would be done */
-    bool json;           /* status */
+    bool json;           /* status, parked list */
     bool once;           /* top: print one picture */
     bool live;           /* health: the process answers; whether it can publish does not count */
     bool example;        /* config: print the example file */
@@ -94,10 +96,14 @@ struct cli {
     const char *id;             /* replay: "FROM" or "FROM-TO" */
     const char *event_type;     /* replay */
     const char *aggregate_type; /* replay */
-    const char *key;            /* replay: of the message */
+    const char *key;            /* replay, parked: of the message */
     const char *topic;          /* replay: instead of each event's own */
     int64_t after;              /* replay: only ids behind it; 0: all */
     int rate;                   /* replay: events a second; 0: no limit */
+    struct cli_texts words;     /* parked: what to do, and the lanes' numbers */
+    const char *of_topic;       /* parked: the lanes of this topic */
+    const char *error;          /* parked: those with this cause */
+    bool all;                   /* parked: all lanes */
 };
 
 /* Returns -1 with kind ERR_USAGE when the line makes no sense; the text names the nearest word that

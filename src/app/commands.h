@@ -12,6 +12,9 @@ struct settings;
 /* The database as the relay reaches it: postgres.url and postgres.password, borrowed from `s`. */
 struct command_server command_server_of(const struct settings *s);
 
+/* "login@host" of who gives the command, for what is kept of it. Returns `out`. */
+const char *command_who(char *out, size_t size);
+
 NODISCARD int command_config(const struct cli *c, struct err *err);
 NODISCARD int command_migrate(const struct cli *c, struct err *err);
 NODISCARD int command_rebase(const struct cli *c, struct err *err);
@@ -22,6 +25,7 @@ NODISCARD int command_top(const struct cli *c, struct err *err);
 NODISCARD int command_health(const struct cli *c, struct err *err);
 NODISCARD int command_pause(const struct cli *c, struct err *err);
 NODISCARD int command_resume(const struct cli *c, struct err *err);
+NODISCARD int command_parked(const struct cli *c, struct err *err);
 NODISCARD int command_verify(const struct cli *c, struct err *err);
 NODISCARD int command_replay(const struct cli *c, struct err *err);
 

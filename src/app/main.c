@@ -40,6 +40,8 @@ static int dispatch(const struct cli *c, struct err *err)
         return command_health(c, err);
     case COMMAND_PAUSE:
         return command_pause(c, err);
+    case COMMAND_PARKED:
+        return command_parked(c, err);
     case COMMAND_RESUME:
         return command_resume(c, err);
     case COMMAND_VERIFY:

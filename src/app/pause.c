@@ -10,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* "login@host", for whoever finds the relay paused. */
-static const char *who(char *out, size_t size)
+const char *command_who(char *out, size_t size)
 {
     const struct passwd *user = getpwuid(getuid());
     char host[128] = "";
@@ -90,7 +89,7 @@ static int pause_relay(struct hold *h, struct err *err)
         return 0;
     }
     (void)fflush(stdout);
-    if (admin_pause(&h->server, h->relay, h->cli->reason, who(me, sizeof me), &done, err) != 0)
+    if (admin_pause(&h->server, h->relay, h->cli->reason, command_who(me, sizeof me), &done, err) != 0)
         return -1;
     return print_outcome(&h->status, &done, true, err);
 }
