@@ -44,8 +44,8 @@ static struct cli good(const char *line)
 static void test_commands(void **state)
 {
     static const char *const words[] = {"run",    "check",  "migrate", "status", "top",
-                                        "health", "pause",  "resume",  "verify", "replay",
-                                        "config", "rebase", "version"};
+                                        "health", "pause",  "resume",  "parked", "verify",
+                                        "replay", "config", "rebase",  "version"};
 
     (void)state;
     _Static_assert(ARRAY_LEN(words) == COMMAND_COUNT, "name the new command here");
@@ -54,7 +54,10 @@ static void test_commands(void **state)
         char line[64];
 
         assert_string_equal(command_name((enum command)i), words[i]);
-        (void)snprintf(line, sizeof line, "%s%s", words[i], i == COMMAND_REBASE ? " --to now" : "");
+        (void)snprintf(line, sizeof line, "%s%s", words[i],
+                       i == COMMAND_REBASE   ? " --to now"
+                       : i == COMMAND_PARKED ? " list"
+                                             : "");
         c = good(line);
         assert_int_equal(c.command, i);
         assert_false(c.help);
@@ -147,6 +150,16 @@ static void test_options(void **state)
     assert_true(c.dry_run);
     assert_null(good("pause").reason);
     assert_true(good("resume --dry-run").dry_run);
+    c = good("parked skip 3 12 --reason poison --yes");
+    assert_int_equal(c.words.count, 3);
+    assert_string_equal(c.words.text[2], "12");
+    assert_string_equal(c.reason, "poison");
+    c = good("parked retry --topic t --error topic_missing --dry-run");
+    assert_string_equal(c.of_topic, "t");
+    assert_string_equal(c.error, "topic_missing");
+    assert_null(c.topic);
+    assert_true(good("parked --json list").json);
+    assert_true(good("parked retry --all").all);
     assert_true(good("status --json").json);
     assert_true(good("config --example").example);
     assert_int_equal(good("--version").command, COMMAND_VERSION);
@@ -168,6 +181,22 @@ static const struct {
     {"run now", "unexpected \"now\" behind run; see outboxd run --help"},
     {"run -", "unexpected \"-\" behind run; see outboxd run --help"},
     {"run --", "unknown option --; see outboxd run --help"},
+    {"parked", "parked does what: list, show, retry or skip?"},
+    {"parked lst", "parked does list, show, retry or skip, not \"lst\"; did you mean list"},
+    {"parked 3", "parked does list, show, retry or skip, not \"3\""},
+    {"parked list 3", "parked list takes no lane; parked show does"},
+    {"parked show", "parked show takes one lane's number"},
+    {"parked show 1 2", "parked show takes one lane's number"},
+    {"parked show x", "parked show takes numbers of lanes, not \"x\""},
+    {"parked retry", "parked retry takes lanes' numbers, or --key, --topic and --error, or --all"},
+    {"parked skip 3 --all",
+     "parked skip takes lanes' numbers, or --key, --topic and --error, or --all"},
+    {"parked skip --key k --all",
+     "parked skip takes lanes' numbers, or --key, --topic and --error, or --all"},
+    {"parked retry 3 --reason x", "--reason belongs to parked skip"},
+    {"parked retry 3 --json", "--json belongs to parked list"},
+    {"parked list --all",
+     "--key, --topic, --error, --all, --yes and --dry-run belong to parked retry and skip"},
     {"run -x", "unknown option -x; see outboxd run --help"},
     {"run --confg=a", "unknown option --confg=a; did you mean --config?"},
     {"migrate --no-dorbell", "unknown option --no-dorbell; did you mean --no-doorbell?"},
