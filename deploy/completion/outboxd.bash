@@ -12,7 +12,7 @@ _outboxd_words() {
 
 _outboxd() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=none w
-    local commands='run check migrate status top health pause resume verify replay config rebase version'
+    local commands='run check migrate status top health pause resume parked verify replay config rebase version'
 
     COMPREPLY=()
     if [ "$word" = = ]; then
@@ -47,6 +47,12 @@ _outboxd() {
     'pause --reason') ;;
     'resume --config' | 'resume -c') _outboxd_file "$word" ;;
     'resume --url') ;;
+    'parked --config' | 'parked -c') _outboxd_file "$word" ;;
+    'parked --url') ;;
+    'parked --key') ;;
+    'parked --topic') ;;
+    'parked --error') ;;
+    'parked --reason') ;;
     'verify --config' | 'verify -c') _outboxd_file "$word" ;;
     'verify --since') ;;
     'verify --until') ;;
@@ -75,6 +81,7 @@ _outboxd() {
     health\ *) _outboxd_words ' --config --live --help' "$word" ;;
     pause\ *) _outboxd_words ' --config --url --reason --dry-run --help' "$word" ;;
     resume\ *) _outboxd_words ' --config --url --dry-run --help' "$word" ;;
+    parked\ *) _outboxd_words ' --config --url --key --topic --error --all --reason --yes --dry-run --json --help' "$word" ;;
     verify\ *) _outboxd_words ' --config --json --since --until --topic --limit --shared --help' "$word" ;;
     replay\ *) _outboxd_words ' --config --yes --dry-run --id --from --until --type --aggregate-type --key --after --topic --rate --help' "$word" ;;
     config\ *) _outboxd_words ' --config --example --help' "$word" ;;
