@@ -173,8 +173,8 @@ static void fill_fresh(struct relay *r, const struct stream *s)
     l->trouble = s->rec.trouble;
     l->trouble.lane = l->id;
     l->trouble.lane_by = l->by;
-    if (!s->rec.culprit
-             .is_next) { /* only a lane's next event may be skipped: so no other is named */
+    /* Only a lane's next event may be skipped: so no other is named. */
+    if (!s->rec.culprit.is_next) {
         l->trouble.event_id[0] = '\0';
         l->trouble.row_id = 0;
     }
