@@ -158,20 +158,21 @@ void reader_go(struct reader *r)
 
 void reader_setup(struct reader *r, void (*done)(void *ctx), void *ctx)
 {
+    struct str sql = {0}; /* a request may wait in r->sql */
     char timeout[16];
     const struct sql_value values[] = {{"timeout_ms", timeout}};
 
     r->setup_done = done;
     r->setup_ctx = ctx;
     (void)snprintf(timeout, sizeof(timeout), "%" PRIu32, r->params.timeout_ms);
-    str_reset(&r->sql);
-    sql_fill(&r->sql, "setup_read", values, ARRAY_LEN(values));
+    sql_fill(&sql, "setup_read", values, ARRAY_LEN(values));
     session_query(r->params.read, &(struct session_query){.name = "setup_read",
-                                                          .text = r->sql.data,
+                                                          .text = sql.data,
                                                           .timeout_ms = r->params.timeout_ms,
                                                           .result = setup_result,
                                                           .done = setup_through,
                                                           .ctx = r});
+    str_release(&sql);
 }
 
 /* ---- poll ---- */
@@ -350,7 +351,8 @@ void reader_probe(struct reader *r, uint32_t stream, const struct position *posi
 /* ---- page ---- */
 
 /* The next row that is to be offered: 1, or 0 at the end of the piece, -1 with `err`. Of a lane's
- * rows what comes behind the bound is left out: there may be others between them. */
+ * rows what comes behind the bound is left out: there may be others between them. A bound that is
+ * none of the lane's in one branch may be one in the other, which then begins the next page. */
 static int next_row(struct reader *r, struct slice *piece, struct event *e, struct err *err)
 {
     struct slice fields[ROW_COLUMNS + 1];
@@ -367,7 +369,7 @@ static int next_row(struct reader *r, struct slice *piece, struct event *e, stru
         last = fields[ROW_COLUMNS].len == 2 ? fields[ROW_COLUMNS].ptr[1] : 0;
         r->bounded = last != LAST_NOT;
         if (r->bounded)
-            r->last_id = e->id;
+            r->last_id = last == LAST_OF_LANE || e->id == r->taken_id ? e->id : e->id - 1;
         if (last != LAST_OF_OTHERS)
             return 1;
     }
@@ -472,7 +474,9 @@ void reader_page(struct reader *r, uint32_t stream, const struct page_request *r
     (void)snprintf(from_id, sizeof(from_id), "%" PRId64, from);
     (void)snprintf(max_rows, sizeof(max_rows), "%" PRIu32, request->max_rows);
     (void)snprintf(max_bytes, sizeof(max_bytes), "%zu", r->params.max_event_bytes);
-    (void)snprintf(scan_rows, sizeof(scan_rows), "%" PRIu32, request->scan_rows);
+    /* of two the second is beyond the next id: so that every page goes on */
+    (void)snprintf(scan_rows, sizeof(scan_rows), "%" PRIu32,
+                   request->scan_rows > 2 ? request->scan_rows : 2);
     struct sql_value values[11] = {{"base", r->base.data},         {"target", r->target.data},
                                    {"xmax", r->xmax.data},         {"last_id", last_id},
                                    {"from_id", from_id},           {"max_rows", max_rows},
