@@ -232,6 +232,19 @@ static const struct label_set by_build = {"version,relay,instance", count_one, p
       "are so old")                                                                                \
     X(outboxd_lanes, GAUGE, none, "lanes", told(v, v->backlog.lanes),                              \
       "Lanes beside the main one: keys or topics that wait alone for what they are refused for")   \
+    X(outboxd_lanes_made_total, COUNTER, none, "lanes", v->counters->lanes_made,                   \
+      "Lanes made for what could not be sent, so that all the rest goes on")                       \
+    X(outboxd_lanes_merged_total, COUNTER, none, "lanes", v->counters->lanes_merged,               \
+      "Lanes that caught up and are back with the others")                                         \
+    X(outboxd_lane_tries_total, COUNTER, none, "tries", v->counters->lane_tries,                   \
+      "Tries to send what waits in a lane, each with a producer of its own")                       \
+    X(outboxd_lane_events_published_total, COUNTER, none, "events", v->counters->lane_events,      \
+      "Events that Kafka acknowledged from lanes; they count in outboxd_events_published_total, "  \
+      "too")                                                                                       \
+    X(outboxd_events_passed_total, COUNTER, none, "events", v->counters->events_passed,            \
+      "Events that the main stream read and left to a lane")                                       \
+    X(outboxd_events_skipped_total, COUNTER, none, "events", v->counters->events_skipped,          \
+      "Events given up, which outbox.dead records")                                                \
     X(outboxd_window_events, GAUGE, none, "events", v->window_events,                              \
       "Events under way: read, and their position not stored yet; what a crash can repeat")        \
     X(outboxd_window_capacity_events, GAUGE, none, "events", v->window_capacity,                   \
