@@ -185,6 +185,7 @@ void view_fill(void *ctx, struct ops_view *out)
     out->state = relay_state(v->relay);
     out->epoch = relay_epoch(v->relay);
     out->paused = relay_paused(v->relay);
+    relay_lanes(v->relay, &out->lanes);
     out->counters = relay_counters(v->relay);
     out->window_events = relay_window_events(v->relay);
     out->window_bytes = relay_window_bytes(v->relay);

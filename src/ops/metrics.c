@@ -34,6 +34,12 @@ static double oldest_transaction(const struct ops_view *v)
                  none_is_zero(b->oldest_transaction_s));
 }
 
+/* Only who leads knows how lanes are. */
+static double of_leader(const struct ops_view *v, uint32_t count)
+{
+    return known(v->state == RELAY_LEADING || v->state == RELAY_DRAINING, count);
+}
+
 static const char *route_label(const struct ops_view *v, size_t i)
 {
     return v->routes->routes[i].name;
@@ -232,6 +238,12 @@ static const struct label_set by_build = {"version,relay,instance", count_one, p
       "are so old")                                                                                \
     X(outboxd_lanes, GAUGE, none, "lanes", told(v, v->backlog.lanes),                              \
       "Lanes beside the main one: keys or topics that wait alone for what they are refused for")   \
+    X(outboxd_lanes_waiting, GAUGE, none, "lanes", of_leader(v, v->lanes.waiting),                 \
+      "Lanes that wait for their next try")                                                        \
+    X(outboxd_lanes_for_person, GAUGE, none, "lanes", of_leader(v, v->lanes.for_person),           \
+      "Of the waiting lanes, those whose cause does not pass by itself: `outboxd parked list`")    \
+    X(outboxd_lanes_flowing, GAUGE, none, "lanes", of_leader(v, v->lanes.flowing),                 \
+      "Lanes whose events are acknowledged again, and that catch up")                              \
     X(outboxd_lanes_made_total, COUNTER, none, "lanes", v->counters->lanes_made,                   \
       "Lanes made for what could not be sent, so that all the rest goes on")                       \
     X(outboxd_lanes_merged_total, COUNTER, none, "lanes", v->counters->lanes_merged,               \

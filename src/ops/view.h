@@ -70,6 +70,7 @@ struct ops_view {
     double next_try_s; /* -1: not planned */
     bool halted;
 
+    struct relay_lanes lanes; /* all 0 unless this process leads */
     const struct relay_counters *counters;
     const struct route_table *routes; /* for the names behind counters->published_by_route */
     uint32_t window_events;

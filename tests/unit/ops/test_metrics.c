@@ -117,6 +117,13 @@ static void test_values(void **state)
     picture.counters.lane_events = 24;
     picture.counters.events_passed = 25;
     picture.counters.events_skipped = 26;
+    picture.view.lanes = (struct relay_lanes){.waiting = 4, .for_person = 3, .flowing = 2};
+    assert_value("outboxd_lanes_waiting", "4");
+    assert_value("outboxd_lanes_for_person", "3");
+    assert_value("outboxd_lanes_flowing", "2");
+    picture.view.state = RELAY_STANDBY;
+    assert_left_out("outboxd_lanes_waiting");
+    picture.view.state = RELAY_LEADING;
     assert_value("outboxd_lanes_made_total", "21");
     assert_value("outboxd_lanes_merged_total", "22");
     assert_value("outboxd_lane_tries_total", "23");
