@@ -86,7 +86,7 @@ static json_t *number_or_null(double n)
     return n < 0 ? json_null() : json_real(n);
 }
 
-static json_t *lane_json(const struct admin_lane *l)
+json_t *parked_lane_json(const struct admin_lane *l, bool with_key)
 {
     const struct trouble *t = &l->trouble;
     bool known = t->event_id[0] != '\0';
@@ -95,8 +95,8 @@ static json_t *lane_json(const struct admin_lane *l)
         "{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:f, s:f, s:o, s:o, s:b, s:b, s:b}",
         "id", (json_int_t)l->id, "by", lane_by_name(l->by), "topic",
         text_or_null(str_text(&l->topic)), "key",
-        l->by == LANE_BY_KEY ? json_string(str_text(&l->key)) : json_null(), "partition",
-        l->by == LANE_BY_PARTITION ? json_integer(l->partition) : json_null(), "cause",
+        l->by == LANE_BY_KEY && with_key ? json_string(str_text(&l->key)) : json_null(),
+        "partition", l->by == LANE_BY_PARTITION ? json_integer(l->partition) : json_null(), "cause",
         text_or_null(t->cause), "text", text_or_null(t->text), "event_id",
         text_or_null(t->event_id), "row_id", known ? json_integer(t->row_id) : json_null(),
         "attempts", (json_int_t)t->attempts, "next_try_s", t->next_try_ms / 1000.0, "made_s",
@@ -110,7 +110,7 @@ int parked_print_json(const char *relay, const struct admin_lanes *lanes, struct
     json_t *list = json_array();
 
     for (size_t i = 0; i < lanes->count; i++)
-        (void)json_array_append_new(list, lane_json(&lanes->lane[i]));
+        (void)json_array_append_new(list, parked_lane_json(&lanes->lane[i], true));
     if (print_json(json_pack("{s:s, s:b, s:o}", "relay", relay, "halted", (int)lanes->halted,
                              "lanes", list)) != 0)
         return err_set(err, ERR_SOFTWARE, "the answer cannot be written");

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LANES_COUNTED = 5 };
+
 static void add(struct status *s, enum problem problem, const char *text)
 {
     struct status_problem *p;
@@ -93,6 +95,9 @@ int command_status(const struct cli *c, struct err *err)
     rc = admin_status(&server, settings.relay.name, &status.relay, err);
     if (rc == 0)
         rc = overdue_ask(&server, settings.retention.keep_ms, &status.overdue, err);
+    if (rc == 0 && status.relay.lanes > 0 && status.relay.refusal.kind == ERR_NONE)
+        rc = admin_lanes(&server, settings.relay.name, &settings.routes, LANES_COUNTED,
+                         &status.lanes, err);
     if (rc != 0) {
         if (c->json)
             status_print_unasked(status.name, err);
@@ -109,6 +114,7 @@ int command_status(const struct cli *c, struct err *err)
         rc = -1;
     }
 out:
+    admin_lanes_release(&status.lanes);
     admin_status_release(&status.relay);
     settings_release(&settings);
     return rc;

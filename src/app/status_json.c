@@ -1,10 +1,13 @@
 /* `outboxd status --json`: one object. What is not known is null; times are seconds. */
+#include "app/parked.h"
 #include "app/status_print.h"
 
 #include "app/print_json.h"
 #include "base/problem.h"
 
 #include <jansson.h>
+
+enum { LANES_LISTED = 20 };
 
 /* Below zero: not known. */
 static json_t *number_or_null(double value)
@@ -85,13 +88,22 @@ static json_t *paused_json(const struct admin_status *st)
                      text_json(str_text(&st->pause_reason)));
 }
 
+static json_t *lanes_json(const struct admin_lanes *lanes)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < lanes->count && i < LANES_LISTED; i++)
+        (void)json_array_append_new(list, parked_lane_json(&lanes->lane[i], false));
+    return list;
+}
+
 static json_t *relay_json(const struct status *s)
 {
     const struct admin_status *st = &s->relay;
 
     return json_pack(
         "{s:s, s:s, s:s, s:o, s:o, s:{s:b, s:s, s:s, s:I, s:f, s:i}, s:o, s:{s:I, s:b, s:f}, "
-        "s:{s:I, s:o}, s:{s:s, s:s, s:I, s:f}, s:o, s:o, s:{s:i, s:i}, s:o}",
+        "s:{s:I, s:o}, s:{s:s, s:s, s:I, s:f}, s:o, s:o, s:{s:i, s:i}, s:o, s:o}",
         "relay", s->name, "verdict", s->verdict, "what_to_do",
         s->problem_count > 0 ? problem_advice(s->problems[0].problem) : "", "problem",
         s->problem_count > 0 ? problem_json(s->problems[0].problem, s->problems[0].text)
@@ -105,7 +117,7 @@ static json_t *relay_json(const struct status *s)
         "target", str_text(&st->position.target), "last_id", (json_int_t)st->position.last_id,
         "stored_seconds", st->stored_s, "trouble", trouble_json(st), "transactions",
         transactions_json(st), "schema", "version", st->schema_version, "bells", st->bells,
-        "retention", overdue_json(&s->overdue));
+        "retention", overdue_json(&s->overdue), "lanes", lanes_json(&s->lanes));
 }
 
 int status_print_json(const struct status *s, struct err *err)

@@ -3,6 +3,7 @@
 #ifndef OUTBOXD_APP_STATUS_PRINT_H
 #define OUTBOXD_APP_STATUS_PRINT_H
 
+#include "outbox/admin_lanes.h"
 #include "outbox/admin_status.h"
 #include "outbox/overdue.h"
 
@@ -19,6 +20,7 @@ struct status {
     const char *name;    /* of the relay */
     const char *verdict; /* ok, waiting, halted, paused, no leader, refused */
     struct admin_status relay;
+    struct admin_lanes lanes; /* what waits was counted for the first of them */
     struct overdue overdue;
     struct status_problem problems[STATUS_PROBLEMS]; /* the weightiest first */
     size_t problem_count;

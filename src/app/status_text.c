@@ -198,11 +198,42 @@ static void put_tables(const struct status *s)
         put("", "and %zu more", o->count - o->listed);
 }
 
+static void put_kind(struct str *out, unsigned count, const char *one)
+{
+    if (count > 0)
+        str_printf(out, "%s%u %s%s", out->len == 0 ? "" : ", ", count, one, count == 1 ? "" : "s");
+}
+
+static void put_lanes(const struct admin_lanes *lanes)
+{
+    unsigned by[LANE_BY_COUNT] = {0};
+    unsigned flowing = 0;
+    struct str kinds = {0};
+
+    for (size_t i = 0; i < lanes->count; i++) {
+        if (lanes->lane[i].flowing)
+            flowing++;
+        else
+            by[lanes->lane[i].by]++;
+    }
+    put_kind(&kinds, by[LANE_BY_KEY], "key");
+    put_kind(&kinds, by[LANE_BY_PARTITION], "partition");
+    put_kind(&kinds, by[LANE_BY_TOPIC], "topic");
+    if (kinds.len > 0 && flowing > 0)
+        put("lanes", "wait: %s; %u catch up; see `outboxd parked list`", kinds.data, flowing);
+    else if (kinds.len > 0)
+        put("lanes", "wait: %s; see `outboxd parked list`", kinds.data);
+    else if (flowing > 0)
+        put("lanes", "%u catch up", flowing);
+    str_release(&kinds);
+}
+
 void status_print(const struct status *s)
 {
     (void)printf("relay %s: %s\n", s->name, s->verdict);
     put_lease(&s->relay);
     put_events(&s->relay);
+    put_lanes(&s->lanes);
     put_problems(s);
     put_transactions(&s->relay);
     put_tables(s);

@@ -86,6 +86,28 @@ static void lists_and_shows(void **state)
     json_decref(doc);
 }
 
+/* Status tells of them, without keys. */
+static void status_tells_of_lanes(void **state)
+{
+    json_t *doc;
+
+    (void)state;
+    assert_int_equal(outboxd_command(&outboxd, "status", NULL, out), 0);
+    assert_contains(out, "lanes        wait: 1 key, 1 partition, 1 topic; see `outboxd parked");
+    pg_exec(db, "UPDATE outbox.lane SET state = 'flowing', cause = NULL WHERE id = 2");
+    assert_int_equal(outboxd_command(&outboxd, "status", NULL, out), 0);
+    assert_contains(out, "wait: 1 key, 1 partition; 1 catch up");
+    assert_int_equal(outboxd_command(&outboxd, "status", WORDS("--json"), out), 0);
+    CHECK(strstr(out, "k\\\"0") == NULL, "a key is shown: %s", out);
+    doc = json_loads(out, 0, NULL);
+    CHECK(doc != NULL, "%s", out);
+    assert_int_equal(json_array_size(json_object_get(doc, "lanes")), 3);
+    json_decref(doc);
+    pg_exec(db, "DELETE FROM outbox.lane WHERE id > 0");
+    assert_int_equal(outboxd_command(&outboxd, "status", NULL, out), 0);
+    CHECK(strstr(out, "lanes") == NULL, "%s", out);
+}
+
 #define ASKED "SELECT count(*) FROM outbox.lane WHERE asked_at IS NOT NULL"
 
 static void retry_asks_for_those_that_are_meant(void **state)
@@ -180,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(lists_and_shows, begin),
+        cmocka_unit_test_setup(status_tells_of_lanes, begin),
         cmocka_unit_test_setup(retry_asks_for_those_that_are_meant, begin),
         cmocka_unit_test_setup(skip_records_who_and_why, begin),
         cmocka_unit_test_setup(skip_of_what_halts_the_rest, begin),
