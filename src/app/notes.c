@@ -90,6 +90,8 @@ static void write_line(const struct notes *n, const struct notes_facts *f, const
         LOG_S("relay", n->relay_name),
         LOG_S("state", relay_state_name(f->state)),
         LOG_I("epoch", f->epoch),
+        number_or_none("lane", t->lane),
+        LOG_S("by", t->lane > 0 ? lane_by_name(t->lane_by) : NULL),
         LOG_S("problem", or_null(problem_word(l->problem))),
         LOG_S("error", or_null(l->error)),
         LOG_S("event_id", or_null(t->event_id)),
@@ -230,6 +232,22 @@ static void end_troubles(struct notes *n, const struct trouble *trouble, struct 
         end_trouble(&n->publishing, &ignored, now_ms);
 }
 
+/* Lanes may be many: of each kind of line so many, whatever the lane. */
+static void lane_note(struct notes *n, const struct notes_facts *f, enum relay_note note,
+                      const struct trouble *trouble, uint64_t now_ms)
+{
+    if (!may_be_said(&n->limits[note], now_ms))
+        return;
+    write_line(n, f,
+               &(struct line){.note = note,
+                              .trouble = trouble,
+                              .problem = problem_parse(trouble->cause),
+                              .error = trouble->text,
+                              .for_ms = NOT_ABOUT_TIMES,
+                              .repeated = n->limits[note].folded});
+    n->limits[note].folded = 0;
+}
+
 void notes_log(struct notes *n, const struct notes_facts *f, enum relay_note note,
                const struct trouble *trouble, uint64_t now_ms)
 {
@@ -239,6 +257,10 @@ void notes_log(struct notes *n, const struct notes_facts *f, enum relay_note not
 
     if (note == RELAY_NOTE_FATAL)
         return;
+    if (trouble != NULL && trouble->lane > 0) {
+        lane_note(n, f, note, trouble, now_ms);
+        return;
+    }
     n->last_ms = now_ms;
     n->pending = false;
     if (note == RELAY_NOTE_LOST) {

@@ -240,6 +240,45 @@ static void what_comes_and_goes_is_told_sparingly(void **state)
     assert_lacks(lines, "for_s");
 }
 
+/* With what is particular of the lane, apart from the relay's own trouble, and never without end.
+ */
+static void lanes_have_lines_of_their_own(void **state)
+{
+    struct trouble t = {.cause = "message_too_large",
+                        .text = "it is big",
+                        .event_id = "0190c2de-7b1a-7c3e-9f7d-1f2e3d4c5b6a",
+                        .row_id = 42,
+                        .topic = "order-events",
+                        .attempts = 1,
+                        .lane = 3,
+                        .lane_by = LANE_BY_KEY};
+
+    (void)state;
+    note(RELAY_NOTE_PARKED, &t);
+    take_lines();
+    assert_int_equal(count("level=warn"), 1);
+    assert_int_equal(count(" lane=3 by=key problem=message_too_large error=\"it is big\""), 1);
+    assert_int_equal(count(" row_id=42"), 1);
+    for (int i = 0; i < 500; i++, now += SECOND)
+        note(RELAY_NOTE_LANE_TRIED, &t);
+    take_lines();
+    assert_int_equal(count("a lane was tried in vain"), 10);
+    now += 30 * MINUTE;
+    note(RELAY_NOTE_LANE_TRIED, &t);
+    take_lines();
+    assert_int_equal(count(" repeated=490"), 1);
+    t.cause[0] = '\0';
+    t.text[0] = '\0';
+    note(RELAY_NOTE_LANE_FLOWS, &t);
+    take_lines();
+    assert_int_equal(count("level=info"), 1);
+    assert_int_equal(count(" lane=3"), 1);
+    assert_int_equal(count("problem="), 0);
+    note(RELAY_NOTE_RECOVERED, NULL); /* no trouble of the relay's was open */
+    take_lines();
+    assert_int_equal(count("for_s="), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_event_is_news, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lease_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_comes_and_goes_is_told_sparingly, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lanes_have_lines_of_their_own, set_up, tear_down),
     };
 
     log_setup(LOG_INFO, LOG_LOGFMT);
