@@ -74,6 +74,7 @@ static void take_answer(void *ctx, PGresult *result)
             last->lanes = number(result, 0);
             last->oldest_transaction_s = seconds(result, 1);
             last->sees_transactions = PQgetvalue(result, 0, 2)[0] == 't';
+            last->oldest_lane_s = seconds(result, 3);
             break;
         case DAYS:
             last->overdue_days = number(result, 0);
@@ -98,6 +99,7 @@ static void not_answered(struct backlog_watch *b)
         break;
     case TRANSACTIONS:
         b->last.lanes = -1;
+        b->last.oldest_lane_s = -1;
         b->last.oldest_transaction_s = -1;
         break;
     case DAYS:

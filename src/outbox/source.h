@@ -1,7 +1,8 @@
 /* Postgres as the relay's source: three sessions, `read` (events), `control` (lease, positions,
  * trouble) and `bell` (the doorbell), opened together, checked, and closed together when one of
- * them breaks. Its answers go to struct source_events, which app/ ties to relay_on_...; each is
- * called from the loop, never from within an op. */
+ * them breaks. A fourth, `lanes`, is opened by the first read of a lane and closed with them. Its
+ * answers go to struct source_events, which app/ ties to relay_on_...; each is called from the
+ * loop, never from within an op. */
 #ifndef OUTBOXD_OUTBOX_SOURCE_H
 #define OUTBOXD_OUTBOX_SOURCE_H
 

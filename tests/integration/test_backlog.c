@@ -110,6 +110,7 @@ static void test_idle_and_stuck(void **state)
                 "'topic', 't', 0, base FROM "
                 "outbox.lane");
     TURN_UNTIL(seen.lanes == 1);
+    assert_true(seen.oldest_lane_s >= 0);
     pg_exec(db, "DELETE FROM outbox.lane WHERE id = 1");
     end();
 }
