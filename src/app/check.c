@@ -45,7 +45,7 @@ static void print_line(void *ctx, enum finding finding, const char *what, const 
 }
 
 /* The topics that can be named without having seen an event: those of the routes that hold no
- * placeholder. */
+ * placeholder, and where dead letters go. At most two for each route. */
 static size_t named_topics(const struct settings *s, const char **topics)
 {
     size_t n = 0;
@@ -55,13 +55,15 @@ static size_t named_topics(const struct settings *s, const char **topics)
 
         if (topic != NULL)
             topics[n++] = topic;
+        if (s->routes.routes[i].dead_letter_topic != NULL)
+            topics[n++] = s->routes.routes[i].dead_letter_topic;
     }
     return n;
 }
 
 static void check_kafka(const struct settings *s, const struct report *report)
 {
-    const char **topics = xcalloc(s->routes.count, sizeof topics[0]);
+    const char **topics = xcalloc(2 * s->routes.count, sizeof topics[0]);
     struct kafka_sink_params params;
     struct kafka_pair *pairs = sink_params_of(s, &params);
 

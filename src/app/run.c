@@ -221,6 +221,8 @@ static struct relay_params relay_params_of(const struct settings *s)
         .lease_ttl_ms = s->relay.lease_ttl_ms,
         .shutdown_timeout_ms = s->relay.shutdown_timeout_ms,
         .stall_after_ms = s->relay.stall_after_ms,
+        .max_lanes = s->relay.max_lanes,
+        .lanes_in_parallel = s->relay.lanes_in_parallel,
         .wakeup = s->relay.wakeup,
         .poll_max_ms = s->relay.poll_interval_ms,
         .fallback_ms = 1000,

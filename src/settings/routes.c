@@ -81,13 +81,10 @@ static void load_on_error(struct loader *l, struct route *r, const struct node *
 {
     struct str text = {0};
 
-    if (load_text(l, n, path, "halt", &text)) {
-        if (!on_error_parse(text.data, &r->on_error))
-            load_problem(l, n->place, path, "\"%.40s\" is not known here; write halt", text.data);
-        else if (r->on_error != ON_ERROR_HALT)
-            load_problem(l, n->place, path, "%s is not available in this version; write halt",
-                         on_error_name(r->on_error));
-    }
+    if (load_text(l, n, path, "halt, park or skip", &text) &&
+        !on_error_parse(text.data, &r->on_error))
+        load_problem(l, n->place, path, "\"%.40s\" is not known here; write halt, park or skip",
+                     text.data);
     str_release(&text);
 }
 
@@ -283,20 +280,31 @@ void load_routes(struct loader *l, const struct node *n, const char *path)
     str_release(&item);
 }
 
+static void check_allowed(struct loader *l, const struct node *route, const char *key,
+                          const char *topic, const char *path)
+{
+    const struct node *n = node_child(route, key);
+
+    if (n != NULL && topic != NULL && !route_topic_allowed(&l->s->routes, slice_of(topic)))
+        load_problem(l, n->place, path,
+                     "kafka.topics does not allow \"%s\"; add it there, or name another topic",
+                     topic);
+}
+
 /* The nodes and the table's routes correspond, because there were no problems: node i is route i
  * + 1. */
 void load_check_routes(struct loader *l, const struct node *routes)
 {
     for (size_t i = 0; i < routes->count; i++) {
-        const char *fixed = route_fixed_topic(&l->s->routes.routes[i + 1]);
-        const struct node *topic = node_child(&routes->children[i], "topic");
+        const struct route *r = &l->s->routes.routes[i + 1];
         struct str path = {0};
 
         str_printf(&path, "routes[%zu].topic", i);
-        if (topic != NULL && fixed != NULL && !route_topic_allowed(&l->s->routes, slice_of(fixed)))
-            load_problem(l, topic->place, path.data,
-                         "kafka.topics does not allow \"%s\"; add it there, or name another topic",
-                         fixed);
+        check_allowed(l, &routes->children[i], "topic", route_fixed_topic(r), path.data);
+        str_reset(&path);
+        str_printf(&path, "routes[%zu].dead_letter_topic", i);
+        check_allowed(l, &routes->children[i], "dead_letter_topic", r->dead_letter_topic,
+                      path.data);
         str_release(&path);
     }
 }

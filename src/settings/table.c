@@ -102,6 +102,16 @@ const struct setting settings_table[] = {
      .max = HOUR, .reloadable = true,
      .help = "How long an event may wait for its acknowledgement before the relay asks the brokers "
              "why."},
+    {"relay.max_lanes", SETTING_INT, MEMBER(relay.max_lanes), .def = "256", .min = 1, .max = 10000,
+     .help = "With on_error: park or skip: how many keys may wait each in a lane of its own. One "
+             "more makes its\n"
+             "whole topic wait."},
+    {"relay.lanes_in_parallel", SETTING_INT, MEMBER(relay.lanes_in_parallel), .def = "4", .min = 1,
+     .max = STREAMS_MAX - 1,
+     .help =
+         "How many lanes are tried, or catch up, at a time. Each has a producer of its own, and "
+         "an eighth of\n"
+         "the window."},
     {"relay.max_rate", SETTING_INT, MEMBER(relay.max_rate), .def = "0", .min = 0, .max = 1000000,
      .reloadable = true,
      .help = "How many events are published each second, at most: so that a backlog after an "
@@ -125,7 +135,12 @@ const struct setting settings_table[] = {
          "    format: envelope             # or raw: the payload alone\n"
          "    fields: {eventType: type}    # other names for eventId, eventType, occurredAt, "
          "version, payload\n"
-         "    on_error: halt               # an event that Kafka refuses for good stops the relay"},
+         "    on_error: halt               # what Kafka refuses for good stops the relay. park: it "
+         "waits\n"
+         "                                 # alone, the others go on. skip: it is given up, "
+         "recorded in\n"
+         "                                 # outbox.dead and sent to dead_letter_topic, if that is "
+         "set"},
 
     {"retention.keep", SETTING_SPAN, MEMBER(retention.keep_ms), .def = "7d", .min = 0,
      .max = 3650 * DAY,

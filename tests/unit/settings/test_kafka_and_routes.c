@@ -138,12 +138,12 @@ static void test_bad_routes(void **state)
         {ROUTE "    fields: {eventId: x, payload: x}\n",
          "t.yaml:5:13: routes[0].fields: eventId and payload would both be called \"x\"",
          "rename one"},
-        {ROUTE "    on_error: park\n", "t.yaml:5:15: routes[0].on_error: park is not available",
-         "write halt"},
-        {ROUTE "    on_error: skip\n", "t.yaml:5:15: routes[0].on_error: skip is not available",
-         "write halt"},
         {ROUTE "    on_error: ignore\n", "t.yaml:5:15: routes[0].on_error: \"ignore\" is not known",
-         "write halt"},
+         "write halt, park or skip"},
+        {ROUTE "    on_error: skip\n    dead_letter_topic: a b\n",
+         "t.yaml:6:24: routes[0].dead_letter_topic: \"a b\" is no name", "1 to 249"},
+        {ROUTE "    on_error: park\n    dead_letter_topic: a.dlt\n",
+         "t.yaml:6:5: routes[0]: dead_letter_topic belongs to on_error: skip", "remove it"},
         {ROUTE "    dead_letter_topic: a.dlt\n",
          "t.yaml:5:5: routes[0]: dead_letter_topic belongs to on_error: skip", "remove it"},
         {ROUTE "    name: b\n", "t.yaml:5:5: routes[0]: the key \"name\" stands here twice",
@@ -151,6 +151,11 @@ static void test_bad_routes(void **state)
         {"kafka: {brokers: b, topics: [x]}\nroutes:\n  - {name: a, match: {event_type: e}, topic: "
          "y}\n",
          "t.yaml:3:46: routes[0].topic: kafka.topics does not allow \"y\"", "add it there"},
+        {"kafka: {brokers: b, topics: [x]}\nroutes:\n  - {name: a, match: {event_type: e}, topic: "
+         "x, "
+         "on_error: skip, dead_letter_topic: y}\n",
+         "t.yaml:3:84: routes[0].dead_letter_topic: kafka.topics does not allow \"y\"",
+         "add it there"},
     };
 
     (void)state;

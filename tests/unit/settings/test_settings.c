@@ -29,6 +29,8 @@ static void test_defaults(void **state)
     assert_int_equal(s.relay.wakeup, WAKEUP_DOORBELL);
     assert_int_equal(s.relay.poll_interval_ms, 20);
     assert_int_equal(s.relay.stall_after_ms, 5000);
+    assert_int_equal(s.relay.max_lanes, 256);
+    assert_int_equal(s.relay.lanes_in_parallel, 4);
     assert_int_equal(s.relay.shutdown_timeout_ms, 10000);
     assert_int_equal(s.log.level, LOG_INFO);
     assert_int_equal(s.log.format, LOG_LOGFMT);
@@ -62,6 +64,8 @@ static void test_everything_set(void **state)
              "  wakeup: poll\n"
              "  poll_interval: 5ms\n"
              "  stall_after: 1h\n"
+             "  max_lanes: 10000\n"
+             "  lanes_in_parallel: 16\n"
              "  shutdown_timeout: 0\n"
              "log: {level: debug, format: json}\n");
     assert_string_equal(s.postgres.url, "postgres://relay@db/orders");
@@ -87,6 +91,8 @@ static void test_everything_set(void **state)
     assert_int_equal(s.relay.wakeup, WAKEUP_POLL);
     assert_int_equal(s.relay.poll_interval_ms, 5);
     assert_int_equal(s.relay.stall_after_ms, 3600000);
+    assert_int_equal(s.relay.max_lanes, 10000);
+    assert_int_equal(s.relay.lanes_in_parallel, 16);
     assert_int_equal(s.relay.shutdown_timeout_ms, 0);
     assert_int_equal(s.log.level, LOG_DEBUG);
     assert_int_equal(s.log.format, LOG_JSON);
@@ -99,15 +105,18 @@ static void test_routes(void **state)
     const struct route *r;
 
     (void)state;
-    load(&s, BROKERS "routes:\n"
-                     "  - name: orders\n"
-                     "    match: {aggregate_type: order, event_type: \"order.*\"}\n"
-                     "    topic: \"{aggregate_type}-x\"\n"
-                     "    format: raw\n"
-                     "    fields: {eventType: type, payload: data}\n"
-                     "    on_error: halt\n"
-                     "  - {name: rest, match: {event_type: \"*\"}}\n");
-    assert_int_equal(s.routes.count, 3);
+    load(&s,
+         BROKERS "routes:\n"
+                 "  - name: orders\n"
+                 "    match: {aggregate_type: order, event_type: \"order.*\"}\n"
+                 "    topic: \"{aggregate_type}-x\"\n"
+                 "    format: raw\n"
+                 "    fields: {eventType: type, payload: data}\n"
+                 "    on_error: halt\n"
+                 "  - {name: a, match: {event_type: a}, on_error: park}\n"
+                 "  - {name: b, match: {event_type: b}, on_error: skip, dead_letter_topic: b.dlt}\n"
+                 "  - {name: rest, match: {event_type: \"*\"}}\n");
+    assert_int_equal(s.routes.count, 5);
     r = &s.routes.routes[1];
     assert_string_equal(r->name, "orders");
     assert_string_equal(r->match_aggregate_type, "order");
@@ -118,7 +127,10 @@ static void test_routes(void **state)
     assert_string_equal(r->fields.event_id, "eventId");
     assert_string_equal(r->fields.event_type, "type");
     assert_string_equal(r->fields.payload, "data");
-    r = &s.routes.routes[2];
+    assert_int_equal(s.routes.routes[2].on_error, ON_ERROR_PARK);
+    assert_int_equal(s.routes.routes[3].on_error, ON_ERROR_SKIP);
+    assert_string_equal(s.routes.routes[3].dead_letter_topic, "b.dlt");
+    r = &s.routes.routes[4];
     assert_string_equal(r->name, "rest");
     assert_null(r->match_aggregate_type);
     assert_null(r->topic);
