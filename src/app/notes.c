@@ -190,7 +190,8 @@ static void trouble_note(struct notes *n, const struct notes_facts *f, struct no
         t->folded++;
         return;
     }
-    if (news && !may_be_said(&n->limits[l->note], now_ms)) {
+    /* reminders of one trouble are few; those of hundreds of lanes are not */
+    if ((news || l->trouble->lane > 0) && !may_be_said(&n->limits[l->note], now_ms)) {
         t->folded++;
         return;
     }
@@ -232,20 +233,48 @@ static void end_troubles(struct notes *n, const struct trouble *trouble, struct 
         end_trouble(&n->publishing, &ignored, now_ms);
 }
 
-/* Lanes may be many: of each kind of line so many, whatever the lane. */
+/* Its place, or that of the lane of which nothing was told for longest. */
+static struct notes_lane *find_lane(struct notes *n, uint32_t lane)
+{
+    struct notes_lane *oldest = &n->lanes[0];
+
+    for (size_t i = 0; i < NOTES_LANES; i++) {
+        if (n->lanes[i].lane == lane)
+            return &n->lanes[i];
+        if (n->lanes[i].lane == 0 || n->lanes[i].trouble.said_ms < oldest->trouble.said_ms)
+            oldest = &n->lanes[i];
+    }
+    *oldest = (struct notes_lane){.lane = lane};
+    return oldest;
+}
+
+/* A lane is in trouble when it is made and when a try was in vain, until its events flow. */
 static void lane_note(struct notes *n, const struct notes_facts *f, enum relay_note note,
                       const struct trouble *trouble, uint64_t now_ms)
 {
+    struct notes_lane *lane = find_lane(n, trouble->lane);
+    struct line l = {.note = note,
+                     .trouble = trouble,
+                     .problem = problem_parse(trouble->cause),
+                     .error = trouble->text,
+                     .for_ms = NOT_ABOUT_TIMES};
+
+    if (note == RELAY_NOTE_PARKED || note == RELAY_NOTE_LANE_TRIED) {
+        trouble_note(n, f, &lane->trouble, &l, now_ms);
+        return;
+    }
+    if (note == RELAY_NOTE_LANE_FLOWS || note == RELAY_NOTE_LANE_MERGED)
+        end_trouble(&lane->trouble, &l, now_ms);
+    if (note == RELAY_NOTE_LANE_MERGED) {
+        if (lane->trouble.known)
+            l.for_ms = now_ms - lane->trouble.since_ms;
+        *lane = (struct notes_lane){0};
+    }
     if (!may_be_said(&n->limits[note], now_ms))
         return;
-    write_line(n, f,
-               &(struct line){.note = note,
-                              .trouble = trouble,
-                              .problem = problem_parse(trouble->cause),
-                              .error = trouble->text,
-                              .for_ms = NOT_ABOUT_TIMES,
-                              .repeated = n->limits[note].folded});
+    l.repeated += n->limits[note].folded;
     n->limits[note].folded = 0;
+    write_line(n, f, &l);
 }
 
 void notes_log(struct notes *n, const struct notes_facts *f, enum relay_note note,

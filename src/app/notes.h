@@ -4,7 +4,8 @@
  * or event), then as a reminder after a minute, ten minutes, and every hour, and when it is over,
  * with its duration; what was not told in between is counted (`repeated`). A state that comes and
  * goes is told ten times in ten minutes, then once in ten minutes; where it stays in the end is
- * told after a minute of calm. */
+ * told after a minute of calm. Each lane's trouble is a trouble of its own, and of all lanes
+ * together no more than ten lines of a kind are told in ten minutes. */
 #ifndef OUTBOXD_APP_NOTES_H
 #define OUTBOXD_APP_NOTES_H
 
@@ -13,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NOTES_TOLD 16
+#define NOTES_TOLD  16
+#define NOTES_LANES 32 /* whose troubles are remembered */
 
 enum {
 #define X(name, text) NOTE_KIND_##name,
@@ -29,7 +31,7 @@ struct notes_facts {
     const struct err *failure; /* relay_failure */
 };
 
-/* One of the database's, and one of the publishing. */
+/* One of the database's, one of the publishing, one of each lane. */
 struct notes_trouble {
     bool open;
     bool known;                /* there was one: ended_ms counts */
@@ -41,6 +43,11 @@ struct notes_trouble {
     enum problem problem;      /* the last */
     uint64_t told[NOTES_TOLD]; /* what was told of it: hashes */
     uint32_t told_count;
+};
+
+struct notes_lane {
+    uint32_t lane; /* 0: none */
+    struct notes_trouble trouble;
 };
 
 /* How often a kind of note may be told. */
@@ -56,6 +63,7 @@ struct notes {
     const char *relay_name;
     struct notes_trouble database;
     struct notes_trouble publishing;
+    struct notes_lane lanes[NOTES_LANES];
     struct notes_limit limits[NOTE_KINDS];
     uint64_t last_ms; /* the last note, told or not */
     bool pending;     /* it was not told, by its limit */

@@ -240,43 +240,81 @@ static void what_comes_and_goes_is_told_sparingly(void **state)
     assert_lacks(lines, "for_s");
 }
 
-/* With what is particular of the lane, apart from the relay's own trouble, and never without end.
- */
+static struct trouble trouble_of_lane(uint32_t lane)
+{
+    return (struct trouble){.cause = "message_too_large",
+                            .text = "it is big",
+                            .event_id = "0190c2de-7b1a-7c3e-9f7d-1f2e3d4c5b6a",
+                            .row_id = 42,
+                            .topic = "order-events",
+                            .attempts = 1,
+                            .lane = lane,
+                            .lane_by = LANE_BY_KEY};
+}
+
+/* With what is particular of the lane, apart from the relay's own trouble. */
 static void lanes_have_lines_of_their_own(void **state)
 {
-    struct trouble t = {.cause = "message_too_large",
-                        .text = "it is big",
-                        .event_id = "0190c2de-7b1a-7c3e-9f7d-1f2e3d4c5b6a",
-                        .row_id = 42,
-                        .topic = "order-events",
-                        .attempts = 1,
-                        .lane = 3,
-                        .lane_by = LANE_BY_KEY};
+    struct trouble t = trouble_of_lane(3);
+    struct trouble other = trouble_of_lane(4);
 
     (void)state;
     note(RELAY_NOTE_PARKED, &t);
-    take_lines();
+    (void)take_lines();
     assert_int_equal(count("level=warn"), 1);
     assert_int_equal(count(" lane=3 by=key problem=message_too_large error=\"it is big\""), 1);
     assert_int_equal(count(" row_id=42"), 1);
-    for (int i = 0; i < 500; i++, now += SECOND)
+    for (int i = 0; i < 1200; i++, now += 3 * SECOND)
         note(RELAY_NOTE_LANE_TRIED, &t);
-    take_lines();
-    assert_int_equal(count("a lane was tried in vain"), 10);
-    now += 30 * MINUTE;
-    note(RELAY_NOTE_LANE_TRIED, &t);
-    take_lines();
-    assert_int_equal(count(" repeated=490"), 1);
-    t.cause[0] = '\0';
-    t.text[0] = '\0';
+    (void)take_lines();
+    /* the first, after 1 minute, after 11; the next would come after 71 */
+    assert_int_equal(count("a lane was tried in vain"), 3);
+    assert_int_equal(count(" for_s=60 repeated=19"), 1);
+    assert_int_equal(count(" for_s=660 repeated=199"), 1);
+    (void)snprintf(t.cause, sizeof t.cause, "topic_missing");
+    note(RELAY_NOTE_LANE_TRIED, &t); /* something else: news */
+    note(RELAY_NOTE_LANE_TRIED, &other);
+    note(RELAY_NOTE_LANE_TRIED, &other);
+    (void)take_lines();
+    assert_int_equal(count("\n"), 2);
+    assert_int_equal(count(" lane=3 by=key problem=topic_missing"), 1);
+    assert_int_equal(count(" lane=4 by=key problem=message_too_large"), 1);
+    t.cause[0] = t.text[0] = '\0';
     note(RELAY_NOTE_LANE_FLOWS, &t);
-    take_lines();
+    (void)take_lines();
     assert_int_equal(count("level=info"), 1);
-    assert_int_equal(count(" lane=3"), 1);
+    assert_int_equal(count(" lane=3 by=key"), 1);
+    assert_int_equal(count(" after=topic_missing for_s=3600"), 1);
     assert_int_equal(count("problem="), 0);
+    now += MINUTE;
+    note(RELAY_NOTE_LANE_MERGED, &t);
+    (void)take_lines();
+    assert_int_equal(count(" for_s=3660"), 1);
+    note(RELAY_NOTE_LANE_MERGED, &t); /* of which nothing is known */
     note(RELAY_NOTE_RECOVERED, NULL); /* no trouble of the relay's was open */
-    take_lines();
+    (void)take_lines();
+    assert_int_equal(count("\n"), 2);
     assert_int_equal(count("for_s="), 0);
+}
+
+/* Whatever their number, ten lines of a kind in ten minutes, and then one. */
+static void many_lanes_are_told_sparingly(void **state)
+{
+    (void)state;
+    for (uint32_t lane = 1; lane <= 256; lane++) {
+        struct trouble t = trouble_of_lane(lane);
+
+        note(RELAY_NOTE_PARKED, &t);
+    }
+    (void)take_lines();
+    assert_int_equal(count("set aside"), 10);
+    for (int i = 0; i < 1200; i++, now += 3 * SECOND) {
+        struct trouble t = trouble_of_lane((uint32_t)i % 256 + 1);
+
+        note(RELAY_NOTE_LANE_TRIED, &t);
+    }
+    (void)take_lines();
+    assert_int_equal(count("\n"), 10 + 5);
 }
 
 int main(void)
@@ -290,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lease_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_comes_and_goes_is_told_sparingly, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lanes_have_lines_of_their_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_lanes_are_told_sparingly, set_up, tear_down),
     };
 
     log_setup(LOG_INFO, LOG_LOGFMT);
