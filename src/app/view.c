@@ -166,6 +166,7 @@ static void fill_backlog(const struct view *v, struct ops_view *out)
                                         .estimated = b.estimated,
                                         .oldest_unsent_s = b.oldest_unsent_s,
                                         .lanes = b.lanes,
+                                        .oldest_lane_s = b.oldest_lane_s,
                                         .oldest_transaction_s = b.oldest_transaction_s,
                                         .sees_transactions = b.sees_transactions,
                                         .overdue_days = b.overdue_days,

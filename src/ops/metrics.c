@@ -244,6 +244,9 @@ static const struct label_set by_build = {"version,relay,instance", count_one, p
       "Of the waiting lanes, those whose cause does not pass by itself: `outboxd parked list`")    \
     X(outboxd_lanes_flowing, GAUGE, none, "lanes", of_leader(v, v->lanes.flowing),                 \
       "Lanes whose events are acknowledged again, and that catch up")                              \
+    X(outboxd_lane_oldest_seconds, GAUGE, none, "seconds",                                         \
+      known(v->backlog.known, none_is_zero(v->backlog.oldest_lane_s)),                             \
+      "Since when the oldest lane is there; 0 when there is none")                                 \
     X(outboxd_lanes_made_total, COUNTER, none, "lanes", v->counters->lanes_made,                   \
       "Lanes made for what could not be sent, so that all the rest goes on")                       \
     X(outboxd_lanes_merged_total, COUNTER, none, "lanes", v->counters->lanes_merged,               \

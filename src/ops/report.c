@@ -169,6 +169,7 @@ static json_t *backlog_of(const struct ops_backlog *b)
     put_bool(doc, "estimated", b->estimated);
     put_age(doc, "oldest_unsent_seconds", b->oldest_unsent_s);
     put_told(doc, "lanes", b->lanes);
+    put_age(doc, "oldest_lane_seconds", b->oldest_lane_s);
     put_age(doc, "oldest_transaction_seconds", b->oldest_transaction_s);
     put_bool(doc, "sees_transactions", b->sees_transactions);
     put_told(doc, "overdue_days", b->overdue_days);

@@ -22,6 +22,7 @@ struct ops_backlog {
     bool estimated;              /* too many to be counted; see `outboxd status` */
     double oldest_unsent_s;      /* -1: there is none */
     int64_t lanes;               /* beside the main one */
+    double oldest_lane_s;        /* since the oldest of these was made; -1: there is none */
     double oldest_transaction_s; /* open, and holding back vacuum; -1: none that we may see */
     bool sees_transactions;      /* of other roles, too */
     int64_t overdue_days;        /* that retention should have taken away */

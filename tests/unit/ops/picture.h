@@ -61,6 +61,7 @@ static inline void picture_init(struct picture *p)
                                             .age_s = 1.5,
                                             .unsent_events = 42,
                                             .oldest_unsent_s = 3.25,
+                                            .oldest_lane_s = 61.5,
                                             .lanes = 0,
                                             .oldest_transaction_s = -1,
                                             .sees_transactions = true},

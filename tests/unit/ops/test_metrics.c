@@ -143,6 +143,7 @@ static void test_values(void **state)
     assert_value("outboxd_reconnects_total{side=\"kafka\"}", "4");
     assert_value("outboxd_unsent_events", "42");
     assert_value("outboxd_oldest_unsent_seconds", "3.25");
+    assert_value("outboxd_lane_oldest_seconds", "61.5");
     assert_value("outboxd_oldest_transaction_seconds", "0");
     assert_value("outboxd_window_capacity_bytes", "33554432");
     assert_value("process_start_time_seconds", "1763877600.125");
@@ -174,6 +175,7 @@ static void test_what_is_not_known_is_left_out(void **state)
     assert_lacks(str_text(&text), "outboxd_unsent_events");
     assert_lacks(str_text(&text), "outboxd_oldest_unsent_seconds");
     assert_lacks(str_text(&text), "outboxd_lanes ");
+    assert_lacks(str_text(&text), "outboxd_lane_oldest_seconds");
     assert_lacks(str_text(&text), "outboxd_backlog_age_seconds");
     assert_lacks(str_text(&text), "outboxd_epoch");
     assert_lacks(str_text(&text), "process_resident_memory_bytes");

@@ -93,6 +93,7 @@ static void test_status_of_a_healthy_leader(void **state)
     assert_count("window.bytes_capacity", 32 << 20);
     assert_count("backlog.unsent_events", 42);
     assert_number("backlog.oldest_unsent_seconds", 3.25);
+    assert_number("backlog.oldest_lane_seconds", 61.5);
     assert_null_at("backlog.oldest_transaction_seconds");
     assert_true(json_is_false(member("backlog.default_partition_has_events")));
     assert_count("counters.reconnects.postgres", 3);
