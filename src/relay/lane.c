@@ -26,19 +26,18 @@ bool lane_by_parse(const char *text, enum lane_by *out)
     return false;
 }
 
-/* A topic that is no name is NULL in memory and empty in the table. */
-static bool is_same(struct slice a, struct slice b)
+bool lane_name_eq(struct slice a, struct slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 bool lane_filter_covers(const struct lane_filter *f, struct slice topic, struct slice key)
 {
-    if (!is_same(f->topic, topic))
+    if (!lane_name_eq(f->topic, topic))
         return false;
     switch (f->by) {
     case LANE_BY_KEY:
-        return is_same(f->key, key);
+        return lane_name_eq(f->key, key);
     case LANE_BY_PARTITION:
         return murmur2_partition(key.ptr, key.len, f->partitions) == f->partition;
     case LANE_BY_TOPIC:

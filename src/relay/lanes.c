@@ -1,26 +1,24 @@
 /* The lanes: what waits alone. Here is the table of those that there are, as the takeover read them
- * and every change since; who owns a row; and the making of a lane.
+ * and every change since (change.c), and who owns a row.
  *
- * A refusal whose cause a route parks comes here when the stream has been rewound to its settled
- * prefix: the lane begins there, in one transaction with the stream's own position. Nothing is fed
- * meanwhile; after the answer the stream reads on, and passes what the lane owns.
- *
- * How it can fail: the epoch is not ours any more, or the answer never comes: everything is
+ * How it can fail: the epoch is not ours any more, or an answer never comes: everything is
  * forgotten, and read anew with the next takeover. */
 #include "relay/internal.h"
+
+#include "message/murmur2.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void lane_release(struct lane *l)
+void lane_release(struct lane *l)
 {
     str_release(&l->topic);
     str_release(&l->key);
     position_release(&l->position);
 }
 
-static struct lane_filter filter_of(const struct lane *l)
+struct lane_filter lane_filter_of(const struct lane *l)
 {
     return (struct lane_filter){
         .by = l->by,
@@ -31,67 +29,57 @@ static struct lane_filter filter_of(const struct lane *l)
     };
 }
 
-/* A new one behind the others; what it is filled with belongs to it. */
-static struct lane *add_lane(struct lanes *t)
+/* ---- who owns what: each row is asked about while there are lanes ---- */
+
+static uint32_t *slot_of(const struct lanes *t, struct slice topic, struct slice key)
 {
-    if (t->count == t->capacity) {
-        t->capacity = t->capacity == 0 ? 16 : t->capacity * 2;
-        t->list = xrealloc(t->list, t->capacity * sizeof t->list[0]);
+    uint32_t i = murmur2(key.ptr, key.len);
+
+    if (topic.len > 0)
+        i ^= murmur2(topic.ptr, topic.len);
+
+    for (;; i++) {
+        uint32_t *slot = &t->slots[i & (t->slot_count - 1)];
+
+        if (*slot == 0)
+            return slot;
+        if (lane_name_eq(str_slice(&t->list[*slot - 1].topic), topic) &&
+            lane_name_eq(str_slice(&t->list[*slot - 1].key), key))
+            return slot;
     }
-    t->list[t->count] = (struct lane){0};
-    return &t->list[t->count++];
 }
 
-void lanes_forget(struct relay *r)
+/* Whenever the table has changed, which is seldom. At most half of the slots are taken. */
+static void build_index(struct lanes *t)
 {
-    struct lanes *t = &r->lanes;
+    t->slot_count = 16;
+    while (t->slot_count < t->count * 2)
+        t->slot_count *= 2;
+    t->slots = xrealloc(t->slots, t->slot_count * sizeof t->slots[0]);
+    memset(t->slots, 0, t->slot_count * sizeof t->slots[0]);
+    t->wide = xrealloc(t->wide, t->slot_count * sizeof t->wide[0]);
+    t->wide_count = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct lane *l = &t->list[i];
 
-    while (t->count > 0)
-        lane_release(&t->list[--t->count]);
-    if (t->changing)
-        lane_release(&t->fresh);
-    t->changing = false;
-    t->last = 0;
-    t->given_up = 0;
-}
-
-void lanes_release(struct relay *r)
-{
-    lanes_forget(r);
-    free(r->lanes.list);
-}
-
-void lanes_load(struct relay *r, const struct lease_view *view)
-{
-    lanes_forget(r);
-    r->lanes.last = view->last_lane;
-    r->lanes.given_up = view->given_up;
-    for (uint32_t i = 0; i < view->lane_count; i++) {
-        const struct lane_view *v = &view->lanes[i];
-        struct lane *l = add_lane(&r->lanes);
-
-        l->id = v->id;
-        l->by = v->filter.by;
-        str_put_slice(&l->topic, v->filter.topic);
-        str_put_slice(&l->key, v->filter.key);
-        l->partition = v->filter.partition;
-        l->partitions = v->filter.partitions;
-        position_copy(&l->position, &v->position);
-        l->trouble = v->trouble;
-        l->asked = v->asked;
+        if (l->by == LANE_BY_KEY)
+            *slot_of(t, str_slice(&l->topic), str_slice(&l->key)) = i + 1;
+        else
+            t->wide[t->wide_count++] = i;
     }
-    if (view->folded)
-        relay_note(r, RELAY_NOTE_LANES_FOLDED);
 }
 
 /* The narrowest that covers it; NULL: it is main's. */
-static const struct lane *owner_of(const struct relay *r, struct slice topic, struct slice key)
+static const struct lane *owner_of(const struct lanes *t, struct slice topic, struct slice key)
 {
     const struct lane *owner = NULL;
+    uint32_t slot = *slot_of(t, topic, key);
 
-    for (uint32_t i = 0; i < r->lanes.count; i++) {
-        const struct lane *l = &r->lanes.list[i];
-        struct lane_filter f = filter_of(l);
+    if (slot != 0)
+        return &t->list[slot - 1];
+    for (uint32_t i = 0; i < t->wide_count; i++) {
+        const struct lane *l = &t->list[t->wide[i]];
+        struct lane_filter f = lane_filter_of(l);
 
         if ((owner == NULL || l->by < owner->by) && lane_filter_covers(&f, topic, key))
             owner = l;
@@ -108,145 +96,153 @@ bool lanes_pass(struct relay *r, const struct stream *s, const struct event *e)
     if (r->lanes.count == 0)
         return false;
     message_address(&r->message, r->params.routes, e);
-    owner = owner_of(r, r->message.topic, r->message.key);
+    owner = owner_of(&r->lanes, r->message.topic, r->message.key);
     return (owner != NULL ? owner->id : 0) != s->lane;
 }
 
-/* ---- a lane is made ---- */
-
-void lanes_blame(struct relay *r, struct stream *s, uint64_t seq)
+bool lanes_has_wider(const struct relay *r, const struct lane *l)
 {
-    struct culprit *c = &s->rec.culprit;
+    const struct lanes *t = &r->lanes;
 
-    c->seq = seq;
-    c->route = (uint32_t)r->message.route;
-    str_reset(&c->topic);
-    str_put_slice(&c->topic, r->message.topic);
-    str_reset(&c->key);
-    str_put_slice(&c->key, r->message.key);
+    for (uint32_t i = 0; i < t->wide_count; i++) {
+        const struct lane *w = &t->list[t->wide[i]];
+        struct lane_filter f = lane_filter_of(w);
+
+        if (w->by <= l->by)
+            continue;
+        if (l->by == LANE_BY_KEY
+                ? lane_filter_covers(&f, str_slice(&l->topic), str_slice(&l->key))
+                : lane_name_eq(str_slice(&w->topic), str_slice(&l->topic)))
+            return true;
+    }
+    return false;
 }
 
-bool lanes_park(const struct relay *r, size_t route)
-{
-    return r->params.routes->routes[route].on_error != ON_ERROR_HALT;
-}
+/* ---- the table ---- */
 
-static uint32_t count_by_key(const struct relay *r)
+struct lane *lanes_find(const struct relay *r, uint32_t id)
 {
-    uint32_t n = 0;
-
     for (uint32_t i = 0; i < r->lanes.count; i++)
-        n += r->lanes.list[i].by == LANE_BY_KEY;
-    return n;
+        if (r->lanes.list[i].id == id)
+            return &r->lanes.list[i];
+    return NULL;
 }
 
-/* What the lane of this recovery covers. A topic that is no name has no lane of its own. */
-static enum lane_by width(const struct relay *r, const struct stream *s)
+/* Without the index. */
+static struct lane *append(struct lanes *t)
 {
-    const struct culprit *c = &s->rec.culprit;
-    struct slice topic = str_slice(&c->topic);
-
-    if (s->rec.cause == REFUSAL_STALLED)
-        return LANE_BY_PARTITION;
-    if (refusal_class(s->rec.cause) == REFUSAL_TOPIC)
-        return s->rec.cause == REFUSAL_PARTITION_GONE && c->partition >= 0 ? LANE_BY_PARTITION
-                                                                           : LANE_BY_TOPIC;
-    if (topic.len == 0)
-        return LANE_BY_KEY;
-    if (count_by_key(r) >= r->params.max_lanes || !route_topic_allowed(r->params.routes, topic))
-        return LANE_BY_TOPIC;
-    return LANE_BY_KEY;
+    if (t->count == t->capacity) {
+        t->capacity = t->capacity == 0 ? 16 : t->capacity * 2;
+        t->list = xrealloc(t->list, t->capacity * sizeof t->list[0]);
+    }
+    t->list[t->count] = (struct lane){0};
+    return &t->list[t->count++];
 }
 
-static void fill_fresh(struct relay *r, const struct stream *s)
-{
-    struct lane *l = &r->lanes.fresh;
-
-    *l = (struct lane){.id = r->lanes.last + 1, .by = width(r, s)};
-    str_copy(&l->topic, &s->rec.culprit.topic);
-    if (l->by == LANE_BY_KEY)
-        str_copy(&l->key, &s->rec.culprit.key);
-    if (l->by == LANE_BY_PARTITION) {
-        l->partition = s->rec.culprit.partition;
-        l->partitions = s->rec.culprit.partitions;
-    }
-    l->trouble = s->rec.trouble;
-    l->trouble.lane = l->id;
-    l->trouble.lane_by = l->by;
-    /* Only a lane's next event may be skipped: so no other is named. */
-    if (!s->rec.culprit.is_next) {
-        l->trouble.event_id[0] = '\0';
-        l->trouble.row_id = 0;
-    }
-    window_position(&s->window, &l->position);
-}
-
-void lanes_split(struct relay *r, struct stream *s)
+void lanes_add(struct relay *r, struct lane *l)
 {
     struct lanes *t = &r->lanes;
-    struct lane_filter filter;
 
-    assert(!t->changing);
-    assert(s->window.head == s->window.settled);
-    fill_fresh(r, s);
-    t->changing = true;
-    t->stream = s->number;
-    s->rec.feed = FEED_CHANGE;
-    filter = filter_of(&t->fresh);
-    RELAY_OP(r, r->source->change(r->source_ctx, r->lease.epoch,
-                                  &(struct lane_change){
-                                      .kind = CHANGE_SPLIT,
-                                      .lane = t->fresh.id,
-                                      .position = &t->fresh.position,
-                                      .events = window_published(&s->window),
-                                      .from = s->lane,
-                                      .filter = &filter,
-                                      .trouble = &t->fresh.trouble,
-                                  }));
+    l->looks = t->looks;
+    *append(t) = *l;
+    *l = (struct lane){0};
+    build_index(t);
+    t->due = 0;
 }
 
-/* It is on disk: from now on the stream passes what the lane owns. */
-static void lane_made(struct relay *r)
+void lanes_remove(struct relay *r, uint32_t id)
 {
     struct lanes *t = &r->lanes;
-    struct stream *s = relay_stream(r, t->stream);
+    uint32_t i = 0;
 
-    *add_lane(t) = t->fresh;
-    t->last = t->fresh.id;
+    while (t->list[i].id != id)
+        i++;
+    lane_release(&t->list[i]);
+    t->list[i] = t->list[--t->count];
+    build_index(t);
+    t->due = 0;
+}
+
+void lanes_forget(struct relay *r)
+{
+    struct lanes *t = &r->lanes;
+
+    while (t->count > 0)
+        lane_release(&t->list[--t->count]);
+    lane_release(&t->fresh);
     t->fresh = (struct lane){0};
-    window_mark_stored(&s->window, s->window.settled, s->window.version);
-    r->counters.lanes_made++;
-    r->host->note(r->host_ctx, RELAY_NOTE_PARKED, &t->list[t->count - 1].trouble);
-    recovery_parked(r, s);
+    t->changing = false;
+    t->reader = 0;
+    t->held_for = 0;
+    t->last = 0;
+    t->given_up = 0;
+    t->looks = 0;
+    t->due = 0;
 }
 
-void relay_on_changed(struct relay *r, enum lease_answer answer)
+void lanes_release(struct relay *r)
 {
-    relay_enter(r);
-    assert(r->lanes.changing);
-    r->lanes.changing = false;
-    if (answer != LEASE_LOST) {
-        lane_made(r);
-        pause_heed(r, answer == LEASE_PAUSED);
-    } else {
-        lane_release(&r->lanes.fresh);
-        if (r->state == RELAY_DRAINING) {
-            r->main.storing.refused = true; /* as in relay_on_stored */
-        } else {
-            relay_note(r, RELAY_NOTE_FENCED);
-            relay_fall_back(r, 0);
-        }
-    }
-    relay_pump(r);
+    lanes_forget(r);
+    free(r->lanes.list);
+    free(r->lanes.slots);
+    free(r->lanes.wide);
+    str_release(&r->lanes.frontier);
 }
 
+static void load(struct relay *r, struct lane *l, const struct lane_view *v)
+{
+    l->id = v->id;
+    l->by = v->filter.by;
+    str_put_slice(&l->topic, v->filter.topic);
+    str_put_slice(&l->key, v->filter.key);
+    l->partition = v->filter.partition;
+    l->partitions = v->filter.partitions;
+    position_copy(&l->position, &v->position);
+    l->trouble = v->trouble;
+    l->asked = v->asked;
+    l->retry_at = relay_now(r);
+}
+
+void lanes_load(struct relay *r, const struct lease_view *view)
+{
+    lanes_forget(r);
+    r->lanes.last = view->last_lane;
+    r->lanes.given_up = view->given_up;
+    for (uint32_t i = 0; i < view->lane_count; i++)
+        load(r, append(&r->lanes), &view->lanes[i]);
+    build_index(&r->lanes);
+    if (view->folded)
+        relay_note(r, RELAY_NOTE_LANES_FOLDED);
+}
+
+uint32_t lanes_by_key(const struct relay *r)
+{
+    return r->lanes.count - r->lanes.wide_count;
+}
+
+/* ---- answers, and looking in ---- */
+
+/* They come again and again until the try that they began has an end. */
 void relay_on_asked(struct relay *r, const uint32_t *lanes, size_t count)
 {
     relay_enter(r);
-    for (size_t i = 0; i < count; i++)
-        for (uint32_t k = 0; k < r->lanes.count; k++)
-            if (r->lanes.list[k].id == lanes[i])
-                r->lanes.list[k].asked = true;
+    for (size_t i = 0; i < count; i++) {
+        struct lane *l = lanes_find(r, lanes[i]);
+
+        if (l == NULL || l->stream != 0)
+            continue;
+        l->asked = true;
+        r->lanes.due = 0;
+    }
+}
+
+bool lane_wants_person(const struct lane *l)
+{
+    for (int i = 0; i < REFUSAL_COUNT; i++)
+        if (refusal_class((enum refusal)i) == REFUSAL_MESSAGE &&
+            strcmp(refusal_name((enum refusal)i), l->trouble.cause) == 0)
+            return true;
+    return false;
 }
 
 void relay_lanes(const struct relay *r, struct relay_lanes *out)
@@ -256,6 +252,13 @@ void relay_lanes(const struct relay *r, struct relay_lanes *out)
         const struct lane *l = &r->lanes.list[i];
 
         out->by[l->by]++;
-        out->waiting++;
+        if (l->stream == 0) {
+            out->waiting++;
+            out->for_person += lane_wants_person(l);
+        } else if (r->streams[l->stream]->trying.flowing) {
+            out->flowing++;
+        } else {
+            out->tried++;
+        }
     }
 }

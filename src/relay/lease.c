@@ -41,6 +41,8 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     r->counters.takeovers++;
     window_load(&s->window, &view->position);
     lanes_load(r, view);
+    frontier_set(r, str_slice(view->position.target.len > 0 ? &view->position.target
+                                                            : &view->position.base), false);
     reading_reset(r, s);
     s->storing.out = false;
     s->storing.refused = false;
@@ -176,10 +178,24 @@ static void store(struct relay *r, struct stream *s, bool synchronously)
     window_position(&s->window, &o->position);
     RELAY_OP(r, r->source->store(r->source_ctx, r->lease.epoch,
                                  &(struct store_request){
+                                     .lane = s->lane,
                                      .position = &o->position,
                                      .events = window_published(&s->window),
                                      .synchronously = synchronously,
                                  }));
+}
+
+/* A change stores the position that it is about; and of all lanes one store is out at a time. */
+static bool may_store(const struct relay *r, const struct stream *s)
+{
+    if (s->storing.out || r->state != RELAY_LEADING || s->rec.feed == FEED_CHANGE)
+        return false;
+    if (s->number == MAIN_STREAM)
+        return !(r->lanes.changing && r->lanes.change == CHANGE_MERGE);
+    for (const struct stream *o = &r->main; (o = relay_next_stream(r, o)) != NULL;)
+        if (o->storing.out)
+            return false;
+    return true;
 }
 
 void store_pump(struct relay *r, struct stream *s)
@@ -188,7 +204,7 @@ void store_pump(struct relay *r, struct stream *s)
     uint64_t now = relay_now(r);
     uint64_t due;
 
-    if (o->out || r->state != RELAY_LEADING || r->lanes.changing)
+    if (!may_store(r, s))
         return;
     if (!window_is_dirty(&s->window)) {
         o->dirty_since = 0;
@@ -204,15 +220,24 @@ void store_pump(struct relay *r, struct stream *s)
         relay_due(r, due);
 }
 
+static struct stream *stream_of(struct relay *r, uint32_t lane)
+{
+    struct stream *s = NULL;
+
+    while ((s = relay_next_stream(r, s)) != NULL && s->lane != lane)
+        ;
+    return s;
+}
+
 void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
 {
-    struct stream *s = &r->main;
-    struct storing *o = &s->storing;
+    struct stream *s = stream_of(r, lane);
+    struct storing *o;
 
     relay_enter(r);
-    assert(lane == 0);
-    if (!o->out)
+    if (s == NULL || !s->storing.out)
         return;
+    o = &s->storing;
     o->out = false;
     if (answer != LEASE_LOST) {
         r->counters.stores++;
@@ -221,7 +246,7 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
         window_mark_stored(&s->window, o->settled, o->version);
         pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
-        o->refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
+        r->main.storing.refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
                               be ours to release */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
@@ -234,21 +259,34 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* Its position goes with a record that was not written: the next leader sends the dead letter again.
+ */
+static bool is_given_up(const struct stream *s)
+{
+    return s->rec.feed == FEED_CHANGE && s->rec.change == CHANGE_SKIP;
+}
+
 /* DRAINING: acks until half of the time is over, then the settled prefix is stored and the lease
  * released. */
 void lease_drain(struct relay *r)
 {
-    struct stream *s = &r->main;
     uint64_t patience = r->stop_deadline - r->params.shutdown_timeout_ms / 2;
+    struct stream *unstored = NULL;
+    bool waits = r->lanes.changing || r->release_out;
 
-    if (s->window.in_flight > 0 && s->rec.feed != FEED_RECOVER && relay_now(r) < patience) {
-        relay_due(r, patience);
-        return;
+    for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;) {
+        if (s->window.in_flight > 0 && s->rec.feed != FEED_RECOVER && relay_now(r) < patience) {
+            relay_due(r, patience);
+            return;
+        }
+        waits = waits || s->storing.out;
+        if (window_is_dirty(&s->window) && !is_given_up(s))
+            unstored = s;
     }
-    if (s->storing.out || r->lanes.changing || r->release_out)
+    if (waits)
         return;
-    if (window_is_dirty(&s->window) && !s->storing.refused) {
-        store(r, s, true);
+    if (unstored != NULL && !r->main.storing.refused) {
+        store(r, unstored, true);
         return;
     }
     r->release_out = true;

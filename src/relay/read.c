@@ -47,9 +47,10 @@ void reading_reset(struct relay *r, struct stream *s)
     d->arm_due = d->due;
 }
 
-void reading_begin_batch(struct stream *s)
+void reading_begin_batch(struct relay *r, struct stream *s)
 {
     window_begin_batch(&s->window, str_slice(&s->reading.snapshot));
+    frontier_set(r, str_slice(&s->reading.snapshot), true);
     /* What an earlier batch's probe found says nothing about this one: lower ids would be passed
      * over. */
     s->reading.probed = false;
@@ -151,7 +152,7 @@ void reading_found(struct relay *r, struct stream *s)
 
     d->last_event = relay_now(r);
     d->pause_ms = POLL_FIRST_MS;
-    if (!d->cause_counted) {
+    if (s->number == MAIN_STREAM && !d->cause_counted) {
         d->cause_counted = true;
         r->counters.wakeups[d->cause]++;
     }
@@ -159,8 +160,8 @@ void reading_found(struct relay *r, struct stream *s)
 
 void reading_hold_still(struct relay *r)
 {
-    struct stream *s = &r->main;
-    reading_discard(r, s);
+    for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;)
+        reading_discard(r, s);
     bell_off(r);
 }
 
@@ -182,14 +183,19 @@ void reading_go_on(struct relay *r)
 
 /* Asking for a few rows at a time would waste round trips: wait until a quarter of the window is
  * free. */
-static uint32_t rows_that_fit(const struct relay *r, const struct stream *s, uint32_t most)
+static uint32_t rows_that_fit(const struct stream *s, uint32_t most)
 {
     uint32_t rows = window_free(&s->window);
-    size_t room = r->params.window_bytes;
+    size_t room = s->window_bytes;
     size_t by_bytes;
 
     if (rows < (s->window.capacity + 3) / 4)
         return 0;
+    if (s->rec.careful > 0 && s->lane != 0) { /* the next group is fetched when it may be sent */
+        if (s->window.in_flight > 0)
+            return 0;
+        most = s->rec.group < most ? s->rec.group : most;
+    }
     if (s->window.in_flight > 0) {
         if (s->window.in_flight_bytes >= room - room / 4)
             return 0;
@@ -201,9 +207,10 @@ static uint32_t rows_that_fit(const struct relay *r, const struct stream *s, uin
     return rows < most ? rows : most;
 }
 
-/* Of `rows`, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
-static uint32_t rows_by_rate(struct relay *r, uint32_t rows)
+/* Of those that fit, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
+uint32_t reading_rows(struct relay *r, struct stream *s, uint32_t most)
 {
+    uint32_t rows = rows_that_fit(s, most);
     uint32_t may_go = rows > 0 ? rate_events(&r->rate, relay_now(r)) : UINT32_MAX;
 
     if (may_go == 0)
@@ -211,7 +218,7 @@ static uint32_t rows_by_rate(struct relay *r, uint32_t rows)
     return rows < may_go ? rows : may_go;
 }
 
-static void begin_fetch(struct stream *s, enum fetch kind)
+static void begin_fetch(struct relay *r, struct stream *s, enum fetch kind)
 {
     struct reading *d = &s->reading;
 
@@ -224,6 +231,8 @@ static void begin_fetch(struct stream *s, enum fetch kind)
     d->cause_counted = false;
     if (kind == FETCH_PAGE)
         d->cause = WAKEUP_BACKLOG;
+    if (s->number != MAIN_STREAM)
+        r->lanes.reader = r->lanes.last_reader = s->number;
 }
 
 static void ask_poll(struct relay *r, struct stream *s, uint32_t rows)
@@ -231,7 +240,7 @@ static void ask_poll(struct relay *r, struct stream *s, uint32_t rows)
     struct reading *d = &s->reading;
     size_t bytes = r->params.window_bytes < POLL_BYTES ? r->params.window_bytes : POLL_BYTES;
 
-    begin_fetch(s, FETCH_POLL);
+    begin_fetch(r, s, FETCH_POLL);
     if (d->bell == BELL_ARMED)
         d->bell = BELL_CHECKED; /* this look begins after the bell was armed */
     r->counters.polls++;
@@ -254,21 +263,27 @@ static void reading_position(struct stream *s, struct position *out)
     out->last_id = b->read_id;
 }
 
-static void ask_open_batch(struct relay *r, struct stream *s, uint32_t rows)
+void reading_ask(struct relay *r, struct stream *s, uint32_t rows)
 {
     struct reading *d = &s->reading;
     struct position at; /* borrows the window's strings */
     struct page_request request;
+    struct lane_filter filter;
 
     reading_position(s, &at);
     if (!d->probed) {
-        begin_fetch(s, FETCH_PROBE);
+        begin_fetch(r, s, FETCH_PROBE);
         RELAY_OP(r, r->source->probe(r->source_ctx, s->number, &at, POLL_ROWS));
         return;
     }
     request = (struct page_request){
         .position = &at, .new_from = d->new_from, .many_new = d->many_new, .max_rows = rows};
-    begin_fetch(s, FETCH_PAGE);
+    if (s->lane != 0) {
+        filter = lane_filter_of(lanes_find(r, s->lane));
+        request.filter = &filter;
+        request.scan_rows = LANE_SCAN_ROWS;
+    }
+    begin_fetch(r, s, FETCH_PAGE);
     d->page_rows = rows;
     r->counters.pages++;
     RELAY_OP(r, r->source->page(r->source_ctx, s->number, &request));
@@ -282,7 +297,7 @@ static void held_pump(struct relay *r, struct stream *s)
         relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
         RELAY_OP(r, r->source->drop_rest(r->source_ctx, s->number));
-    } else if (!d->blocked && send_has_room(r, s)) {
+    } else if (!d->blocked && send_has_room(s)) {
         d->held = false;
         RELAY_OP(r, r->source->resume(r->source_ctx, s->number));
     } else {
@@ -303,20 +318,24 @@ void reading_pump(struct relay *r, struct stream *s)
     }
     if (d->fetch != FETCH_NONE || s->rec.feed != FEED_RUN || d->blocked || r->paused)
         return;
+    if (s->lane != 0) {
+        lane_reading_pump(r, s);
+        return;
+    }
     if (window_open_batch(&s->window) != NULL) {
-        rows = rows_by_rate(r, rows_that_fit(r, s, PAGE_ROWS));
+        rows = reading_rows(r, s, PAGE_ROWS);
         if (rows > 0)
-            ask_open_batch(r, s, rows);
+            reading_ask(r, s, rows);
         return; /* without room: an ack or a store will make some */
     }
-    rows = rows_that_fit(r, s, POLL_ROWS);
-    if (rows == 0 || !window_has_batch_room(&s->window))
+    if (merge_holds(r, s) || !window_has_batch_room(&s->window) ||
+        rows_that_fit(s, POLL_ROWS) == 0)
         return;
     if (relay_now(r) < d->due) {
         relay_due(r, d->due);
         return;
     }
-    rows = rows_by_rate(r, rows);
+    rows = reading_rows(r, s, POLL_ROWS);
     if (rows > 0)
         ask_poll(r, s, rows);
 }
@@ -345,6 +364,8 @@ void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t mi
     relay_enter(r);
     assert(d->fetch == FETCH_PROBE);
     d->fetch = FETCH_NONE;
+    if (stream != MAIN_STREAM)
+        r->lanes.reader = 0;
     if (!d->discard) {
         d->probed = true;
         d->many_new = many_new;
@@ -360,11 +381,12 @@ static void poll_fetched(struct relay *r, struct stream *s, uint32_t rows, bool 
     if (!d->complete) { /* a backlog: bound it by this look's snapshot, then probe and page */
         reading_found(r, s);
         bell_off(r);
-        reading_begin_batch(s);
+        reading_begin_batch(r, s);
         return;
     }
     if (rows == 0 && !dropped) {
         window_retarget(&s->window, str_slice(&d->snapshot));
+        frontier_set(r, str_slice(&d->snapshot), true);
         looked_in_vain(r);
         recovery_idle(r, s);
         return;
@@ -400,8 +422,12 @@ void relay_on_fetched(struct relay *r, uint32_t stream, const struct fetched *f)
     assert(kind == FETCH_POLL || kind == FETCH_PAGE);
     d->fetch = FETCH_NONE;
     d->held = false;
+    if (stream != MAIN_STREAM)
+        r->lanes.reader = 0;
     if (d->discard)
         d->due = relay_now(r);
+    else if (s->lane != 0)
+        lane_page_fetched(r, s, f);
     else if (kind == FETCH_POLL)
         poll_fetched(r, s, f->rows, f->dropped);
     else

@@ -1,11 +1,12 @@
 /* What is done about a refusal: the one recovery path.
  *
- *   refused -> FEED_RECOVER: nothing more is fed; the other reports are awaited (5 s at most)
+ *   refused -> FEED_RECOVER: nothing more is fed; the other reports are awaited (1 s at most)
  *           -> the producer is thrown away, the window rewinds to its settled prefix, and what is
  * unsettled is read and sent again, in order
  *           -> a cause that can pass: FEED_PAUSE with growing pauses; a message that can never
- * pass: found by sending one by one (a bad record fails its whole batch), then FEED_HALT, tried
- * again every 30 s.
+ * pass: found by sending in groups (a bad record fails its whole batch), then FEED_HALT, tried
+ * again every 30 s. Where the route parks, what cannot pass becomes a lane instead (split.c), and
+ * main goes on. The try of a lane ends with a refusal (try.c), but for the search of a culprit.
  *
  * A message is never timed out and sent again behind others: that is how 1 2 3 becomes 2 3 1 2 3.
  * When nothing comes back at all we wait, ask the brokers why, and say so. */
@@ -58,18 +59,28 @@ static void tell_pump(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
     uint64_t now = relay_now(r);
+    struct trouble told;
 
-    if (!c->trouble_dirty || c->feed == FEED_CHANGE) /* then it becomes the lane's */
+    if (s->number != MAIN_STREAM || !c->trouble_dirty ||
+        c->feed == FEED_CHANGE) /* then it becomes the lane's */
         return;
     if (now < c->tell_due) {
         relay_due(r, c->tell_due);
         return;
     }
-    c->trouble_dirty = false;
+    /* The event that halts us may be given up by a command, and then main passes it: so what is
+     * before it must be on disk first, else a second one could be given up for it. */
+    told = c->trouble;
+    told.halted = c->trouble.halted && s->window.head == s->window.settled &&
+                  !window_is_dirty(&s->window) && !s->storing.out;
+    c->trouble_dirty = told.halted != c->trouble.halted;
     c->tell_due = now + 1000;
-    c->trouble.next_try_ms =
+    told.next_try_ms =
         c->feed == FEED_PAUSE || c->feed == FEED_HALT ? (uint32_t)(c->retry_at - now) : 0;
-    RELAY_OP(r, r->source->tell(r->source_ctx, r->lease.epoch, &c->trouble));
+    c->trouble.next_try_ms = told.next_try_ms;
+    RELAY_OP(r, r->source->tell(r->source_ctx, r->lease.epoch, &told));
+    if (c->trouble_dirty)
+        relay_due(r, c->tell_due);
 }
 
 /* ---- refusals
@@ -99,15 +110,19 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
         if (!says_more(cause, c->cause))
             return;
     } else {
-        r->counters.recoveries++;
-        r->counters.recoveries_by_cause[cause]++;
+        if (s->number == MAIN_STREAM) { /* lanes have their tries */
+            r->counters.recoveries++;
+            r->counters.recoveries_by_cause[cause]++;
+        }
         c->attempts++;
         c->culprit_known = false;
         c->sound = false;
+        c->suspect = s->window.settled;
+        c->deadline = relay_now(r) + DRAIN_REPORTS_MS;
+        c->quiet = relay_now(r) + DRAIN_QUIET_MS;
     }
     c->feed = FEED_RECOVER;
     c->cause = cause;
-    c->deadline = relay_now(r) + DRAIN_REPORTS_MS;
     trouble_set(s, cause, text);
     reading_discard(r, s);
     relay_want_pump(r);
@@ -147,9 +162,14 @@ void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refus
     else if (s->rec.trouble.topic[0] == '\0')
         (void)snprintf(s->rec.trouble.topic, sizeof s->rec.trouble.topic, "%s",
                        s->topics.list[e->topic].name);
-    /* Without the key no lane can be made: then it is sent alone once more. */
-    if (alone && refusal_class(why) == REFUSAL_MESSAGE)
-        s->rec.culprit_known = !lanes_park(r, e->route) || s->rec.culprit.seq == seq;
+    if (refusal_class(why) == REFUSAL_MESSAGE) {
+        if (seq > s->rec.suspect)
+            s->rec.suspect = seq;
+        /* Without the key no lane can be made: then it is sent alone once more. */
+        if (alone)
+            s->rec.culprit_known = !split_parks(r, e->route) || s->rec.culprit.seq == seq;
+    }
+    s->rec.quiet = relay_now(r) + DRAIN_QUIET_MS;
     s->reading.blocked = false;
     relay_want_pump(r);
 }
@@ -157,14 +177,17 @@ void relay_on_refused(struct relay *r, uint32_t stream, uint64_t seq, enum refus
 void relay_on_sink_error(struct relay *r, uint32_t stream, enum refusal why, const char *text)
 {
     struct stream *s = relay_stream(r, stream);
+
     relay_enter(r);
     if (r->state == RELAY_STOPPED)
+        return;
+    if (stream != MAIN_STREAM && s->lane == 0)
         return;
     if (why == REFUSAL_PRODUCER_FATAL) {
         s->rec.sound = false;
         if (r->state == RELAY_LEADING)
             recovery_begin(r, s, why, text);
-    } else if (s->rec.feed == FEED_RUN && strcmp(s->rec.trouble.cause, refusal_name(why)) != 0) {
+    } else if (stream == MAIN_STREAM && s->rec.feed == FEED_RUN && strcmp(s->rec.trouble.cause, refusal_name(why)) != 0) {
         /* The producer goes on trying by itself; this is for those who look. */
         count_error(r, why);
         trouble_set(s, why, text);
@@ -228,21 +251,31 @@ void recovery_halt(struct relay *r, struct stream *s)
     stream_note(r, s, RELAY_NOTE_HALTED);
 }
 
-/* What can pass by itself makes no lane, and what concerns one message only when it is found. */
-static bool wants_lane(const struct relay *r, const struct recovering *c)
+/* A batch was refused as a whole: the culprit is among its entries. They go in groups, the first of
+ * half of them; the group that is refused is searched in the same way, and at last one is alone. */
+static void search(struct relay *r, struct stream *s, uint32_t suspects)
 {
-    if (c->cause == REFUSAL_STALLED) /* one partition: see stall.c */
-        return lanes_park(r, c->culprit.route);
-    switch (refusal_class(c->cause)) {
-    case REFUSAL_TOPIC:
-        return lanes_park(r, c->culprit.route);
-    case REFUSAL_MESSAGE:
-        return c->culprit_known && lanes_park(r, c->culprit.route);
-    case REFUSAL_TRANSIENT:
-    case REFUSAL_SESSION:
-        break;
-    }
-    return false;
+    struct recovering *c = &s->rec;
+
+    c->careful = suspects > 0 ? suspects : 1;
+    c->group = (c->careful + 1) / 2;
+    pause_feed(r, s);
+    c->retry_at = relay_now(r); /* at once */
+}
+
+static bool is_searched(const struct recovering *c)
+{
+    return refusal_class(c->cause) == REFUSAL_MESSAGE && !c->culprit_known;
+}
+
+static void retry_later(struct relay *r, struct stream *s)
+{
+    struct recovering *c = &s->rec;
+
+    c->attempts++;
+    c->deadline = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
+                                                   r->host->random(r->host_ctx));
+    stream_note(r, s, RELAY_NOTE_RECOVERING);
 }
 
 /* All reports are in, or we have waited long enough. */
@@ -250,37 +283,45 @@ static void replace_producer(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
     uint32_t unsettled = (uint32_t)(s->window.head - s->window.settled);
+    uint32_t suspects = unsettled;
 
+    if (c->suspect >= s->window.settled && c->suspect - s->window.settled < unsettled)
+        suspects = (uint32_t)(c->suspect - s->window.settled) + 1;
     /* Anything else that is unsettled may be the lane's, and then it comes before. */
     c->culprit.is_next = c->culprit.seq == s->window.settled &&
                          (unsettled == 0 || window_is_alone(&s->window, s->window.settled));
+    if (s->lane != 0 && !is_searched(c) && !split_wanted(r, s)) {
+        try_fail(r, s);
+        return;
+    }
     if ((!c->sound || s->window.in_flight > 0) && !recovery_reset_sink(r, s)) {
-        c->attempts++;
-        c->deadline = relay_now(r) + pacing_backoff_ms(c->attempts, RETRY_FIRST_MS, RETRY_MAX_MS,
-                                                       r->host->random(r->host_ctx));
-        stream_note(r, s, RELAY_NOTE_RECOVERING);
+        if (s->lane != 0)
+            try_fail(r, s);
+        else
+            retry_later(r, s);
         return;
     }
     c->sound = false;
-    if (wants_lane(r, c)) {
-        c->feed = FEED_CHANGE;
+    if (split_wanted(r, s)) {
+        change_want(s, CHANGE_SPLIT);
     } else if (refusal_class(c->cause) != REFUSAL_MESSAGE) {
         /* The oldest one shows whether it has passed; sent along, those behind it would arrive once
          * more at every attempt. */
-        if (c->careful == 0)
+        if (c->careful == 0) {
             c->careful = 1;
+            c->group = 1;
+        }
         pause_feed(r, s);
     } else if (c->culprit_known) {
         recovery_halt(r, s);
         c->careful = 1;
+        c->group = 1;
     } else {
-        c->careful = unsettled;
-        pause_feed(r, s);
-        c->retry_at = relay_now(r); /* at once: the culprit is among these */
+        search(r, s, suspects);
     }
 }
 
-static void feed_again(struct relay *r, struct stream *s)
+void recovery_again(struct relay *r, struct stream *s)
 {
     s->rec.feed = FEED_RUN;
     s->rec.progress_at = relay_now(r);
@@ -299,7 +340,7 @@ void recovery_parked(struct relay *r, struct stream *s)
     c->attempts = 0;
     c->careful = 0;
     if (r->state == RELAY_LEADING)
-        feed_again(r, s);
+        recovery_again(r, s);
 }
 
 void recovery_progress(struct relay *r, struct stream *s)
@@ -340,34 +381,34 @@ void recovery_leading(struct relay *r, struct stream *s)
     c->careful = 0;
     if (!c->stalled)
         c->trouble = (struct trouble){0};
-    feed_again(r, s);
+    recovery_again(r, s);
 }
 
 void recovery_pump(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
     uint64_t now = relay_now(r);
+    uint64_t due;
 
     switch (c->feed) {
     case FEED_RUN:
         stall_pump(r, s);
         break;
     case FEED_RECOVER:
-        if (now < c->deadline && (s->window.in_flight > 0 || c->reset_failed)) {
-            relay_due(r, c->deadline);
+        due = c->quiet < c->deadline && !c->reset_failed ? c->quiet : c->deadline;
+        if (now < due && (s->window.in_flight > 0 || c->reset_failed)) {
+            relay_due(r, due);
             break;
         }
         replace_producer(r, s);
         relay_due(r, now + 1);
         break;
-    case FEED_CHANGE:
-        if (!s->storing.out && !r->lanes.changing)
-            lanes_split(r, s);
+    case FEED_CHANGE: /* see change.c */
         break;
     case FEED_PAUSE:
     case FEED_HALT:
         if (now >= c->retry_at)
-            feed_again(r, s);
+            recovery_again(r, s);
         else
             relay_due(r, c->retry_at);
         break;

@@ -50,7 +50,8 @@ struct relay *relay_new(const struct relay_params *params, const struct relay_wo
     r->rate.per_s = params->max_rate;
     r->counters.published_by_route =
         xcalloc(params->routes->count, sizeof r->counters.published_by_route[0]);
-    stream_init(&r->main, MAIN_STREAM, params->window_events);
+    r->streams[MAIN_STREAM] = &r->main;
+    stream_init(&r->main, MAIN_STREAM, params->window_events, params->window_bytes);
     message_init(&r->message);
     return r;
 }
@@ -61,6 +62,12 @@ void relay_free(struct relay *r)
         return;
     lanes_release(r);
     stream_release(&r->main);
+    for (uint32_t n = 1; n < STREAMS_MAX; n++) {
+        if (r->streams[n] == NULL)
+            continue;
+        stream_release(r->streams[n]);
+        free(r->streams[n]);
+    }
     message_release(&r->message);
     free(r->counters.published_by_route);
     free(r);
@@ -89,6 +96,8 @@ void relay_want_pump(struct relay *r)
 
 void stream_note(struct relay *r, const struct stream *s, enum relay_note note)
 {
+    if (s->number != MAIN_STREAM) /* of a lane's try only the end is told */
+        return;
     r->host->note(r->host_ctx, note, s->rec.trouble.cause[0] == '\0' ? NULL : &s->rec.trouble);
 }
 
@@ -97,9 +106,10 @@ void relay_note(struct relay *r, enum relay_note note)
     stream_note(r, &r->main, note);
 }
 
-void stream_init(struct stream *s, uint32_t number, uint32_t capacity)
+void stream_init(struct stream *s, uint32_t number, uint32_t capacity, size_t window_bytes)
 {
     s->number = number;
+    s->window_bytes = window_bytes;
     s->reading.mean_bytes = 1000;
     window_init(&s->window, capacity);
     topics_init(&s->topics);
@@ -118,8 +128,18 @@ void stream_release(struct stream *s)
 
 struct stream *relay_stream(struct relay *r, uint32_t number)
 {
-    assert(number == MAIN_STREAM); /* nothing was asked for another one */
-    return &r->main;
+    assert(number < STREAMS_MAX && r->streams[number] != NULL);
+    return r->streams[number];
+}
+
+struct stream *relay_next_stream(const struct relay *r, const struct stream *s)
+{
+    if (s == NULL)
+        return r->streams[MAIN_STREAM];
+    for (uint32_t n = s->number + 1; n <= r->params.lanes_in_parallel; n++)
+        if (r->streams[n] != NULL && r->streams[n]->lane != 0)
+            return r->streams[n];
+    return NULL;
 }
 
 static void begin_open(struct relay *r)
@@ -170,6 +190,7 @@ void relay_fall_back(struct relay *r, uint32_t delay_ms)
     if (s->window.in_flight > 0 || s->rec.feed == FEED_RECOVER)
         s->rec.feed = recovery_reset_sink(r, s) ? FEED_RUN : FEED_RECOVER;
     (void)window_rewind(&s->window);
+    tries_close(r);
     lanes_forget(r);
     reading_reset(r, s);
     r->lease.request_out = false;
@@ -223,7 +244,6 @@ void relay_on_lost(struct relay *r, const struct err *why)
 
 void relay_stop(struct relay *r)
 {
-    struct stream *s = &r->main;
     relay_enter(r);
     if (r->stopping) {
         relay_finish(r);
@@ -234,7 +254,8 @@ void relay_stop(struct relay *r)
     switch (r->state) {
     case RELAY_LEADING:
         r->state = RELAY_DRAINING;
-        reading_discard(r, s);
+        for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;)
+            reading_discard(r, s);
         relay_note(r, RELAY_NOTE_DRAINING);
         break;
     case RELAY_TAKING: /* the answer tells whether there is something to release */
@@ -276,9 +297,37 @@ static void stop_pump(struct relay *r)
         lease_drain(r);
 }
 
+/* The lanes take turns in reading. */
+static void lanes_read(struct relay *r)
+{
+    uint32_t n = r->params.lanes_in_parallel;
+    uint32_t last = r->lanes.last_reader;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct stream *s = r->streams[(last + i) % n + 1];
+
+        if (s != NULL && s->lane != 0)
+            reading_pump(r, s);
+    }
+}
+
+static void leader_pump(struct relay *r)
+{
+    struct stream *s = NULL;
+
+    tries_pump(r);
+    while ((s = relay_next_stream(r, s)) != NULL && r->state == RELAY_LEADING)
+        recovery_pump(r, s);
+    merge_pump(r);
+    changes_pump(r);
+    while ((s = relay_next_stream(r, s)) != NULL)
+        store_pump(r, s);
+    reading_pump(r, &r->main);
+    lanes_read(r);
+}
+
 void relay_pump(struct relay *r)
 {
-    struct stream *s = &r->main;
     r->wake = 0;
     r->pump_wanted = false;
     if (r->state == RELAY_BACKOFF) {
@@ -288,11 +337,8 @@ void relay_pump(struct relay *r)
             relay_due(r, r->open_due);
     }
     lease_pump(r);
-    if (r->state == RELAY_LEADING) {
-        recovery_pump(r, s);
-        store_pump(r, s);
-        reading_pump(r, s);
-    }
+    if (r->state == RELAY_LEADING)
+        leader_pump(r);
     stop_pump(r);
     r->host->wake_at(r->host_ctx, r->state == RELAY_STOPPED ? 0 : r->wake);
 }
@@ -319,6 +365,10 @@ void relay_retry_now(struct relay *r)
     struct stream *s = &r->main;
     relay_enter(r);
     s->rec.retry_at = relay_now(r);
+    for (uint32_t i = 0; i < r->lanes.count; i++)
+        if (r->lanes.list[i].retry_at != UINT64_MAX)
+            r->lanes.list[i].retry_at = relay_now(r);
+    r->lanes.due = 0;
     if (r->state == RELAY_BACKOFF)
         r->open_due = relay_now(r);
     relay_tick(r);
@@ -366,22 +416,39 @@ int64_t relay_next_try_ms(const struct relay *r, uint64_t now_ms)
 
 uint32_t relay_window_events(const struct relay *r)
 {
-    const struct stream *s = &r->main;
-    return (uint32_t)(s->window.head - s->window.stored);
+    uint32_t n = 0;
+
+    for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;)
+        n += (uint32_t)(s->window.head - s->window.stored);
+    return n;
 }
 
 size_t relay_window_bytes(const struct relay *r)
 {
-    const struct stream *s = &r->main;
-    return s->window.in_flight_bytes;
+    size_t n = 0;
+
+    for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;)
+        n += s->window.in_flight_bytes;
+    return n;
 }
 
 void relay_check(const struct relay *r)
 {
-    const struct stream *s = &r->main;
+    unsigned stores = 0; /* of lanes */
+
     assert(!r->in_op);
-    if (r->state == RELAY_LEADING || r->state == RELAY_DRAINING)
-        window_check(&s->window);
-    assert(s->rec.feed != FEED_PAUSE || s->window.in_flight == 0);
-    assert(!s->reading.held || s->reading.fetch == FETCH_POLL || s->reading.fetch == FETCH_PAGE);
+    for (struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;) {
+        bool main = s->number == MAIN_STREAM;
+        const struct lane *l = main ? NULL : lanes_find(r, s->lane);
+
+        if (r->state == RELAY_LEADING || r->state == RELAY_DRAINING)
+            window_check(&s->window);
+        assert(s->rec.feed != FEED_PAUSE || s->window.in_flight == 0);
+        assert(s->rec.feed != FEED_CHANGE || s->window.in_flight == 0 || r->lanes.held_for != 0);
+        assert(!s->reading.held || s->reading.fetch == FETCH_POLL ||
+               s->reading.fetch == FETCH_PAGE);
+        assert(main || (l != NULL && l->stream == s->number));
+        stores += !main && s->storing.out;
+    }
+    assert(stores <= 1);
 }

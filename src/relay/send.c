@@ -5,6 +5,8 @@
  * refuses it: recovery. */
 #include "relay/internal.h"
 
+#include "message/dead.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -13,15 +15,15 @@ const double relay_latency_bounds[RELAY_LATENCY_BUCKETS] = {
     0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300,
 };
 
-bool send_has_room(const struct relay *r, const struct stream *s)
+bool send_has_room(const struct stream *s)
 {
     const struct window *w = &s->window;
 
     if (w->in_flight == 0)
         return window_free(w) > 0;
-    if (s->rec.careful > 0)
-        return false; /* one by one */
-    return window_free(w) > 0 && w->in_flight_bytes < r->params.window_bytes;
+    if (s->rec.careful > 0 && w->head >= s->rec.group_end)
+        return false;
+    return window_free(w) > 0 && w->in_flight_bytes < s->window_bytes;
 }
 
 static enum row_verdict hold(struct relay *r, struct stream *s)
@@ -48,12 +50,14 @@ static enum row_verdict hold_until_report(struct relay *r, struct stream *s)
 static enum row_verdict pass_row(struct relay *r, struct stream *s, const struct event *e)
 {
     if (s->reading.fetch == FETCH_POLL && window_open_batch(&s->window) == NULL)
-        reading_begin_batch(s);
+        reading_begin_batch(r, s);
     if (!window_pass(&s->window, e->id))
         return hold_until_report(r, s);
     s->reading.taken++;
-    r->counters.events_passed++;
-    reading_found(r, s);
+    if (s->number == MAIN_STREAM) {
+        r->counters.events_passed++;
+        reading_found(r, s);
+    }
     return ROW_TAKEN;
 }
 
@@ -64,7 +68,7 @@ static enum row_verdict park_row(struct relay *r, struct stream *s, const struct
     recovery_begin(r, s, why, text);
     s->rec.sound = true;
     s->rec.culprit_known = true;
-    lanes_blame(r, s, s->window.head);
+    split_blame(r, s, s->window.head);
     trouble_blame(s, e->event_id, e->id, r->message.topic.ptr);
     return hold(r, s);
 }
@@ -74,7 +78,7 @@ static enum row_verdict refuse_row(struct relay *r, struct stream *s, const stru
                                    enum refusal why, const char *text)
 {
     message_address(&r->message, r->params.routes, e);
-    if (lanes_park(r, r->message.route))
+    if (s->lane != 0 || split_parks(r, r->message.route))
         return park_row(r, s, e, why, text);
     count_error(r, why);
     trouble_set(s, why, text);
@@ -90,7 +94,7 @@ static enum row_verdict refuse_send(struct relay *r, struct stream *s, const str
     recovery_begin(r, s, why, text);
     if (refusal_class(why) == REFUSAL_MESSAGE) {
         s->rec.culprit_known = true;
-        lanes_blame(r, s, s->window.head);
+        split_blame(r, s, s->window.head);
         trouble_blame(s, e->event_id, e->id, r->message.topic.ptr);
     }
     return hold(r, s);
@@ -141,12 +145,17 @@ static void push(struct relay *r, struct stream *s, const struct event *e, uint3
 
     memcpy(entry.event_id, e->event_id, sizeof entry.event_id);
     if (w->head == w->settled)
-        lanes_blame(r, s, w->head); /* should it be refused */
-    if (w->in_flight == 0)
+        split_blame(r, s, w->head); /* should it be refused */
+    if (w->in_flight == 0) {
         s->rec.progress_at = relay_now(r);
+        s->rec.group_end = w->head + s->rec.group;
+        if (s->rec.group < UINT32_MAX / 2)
+            s->rec.group *= 2; /* the one before was taken */
+    }
     topics_sent(&s->topics, topic, partition, window_push(w, &entry));
     rate_take(&r->rate, relay_now(r));
     s->reading.taken++;
+    s->trying.owned++;
     s->reading.mean_bytes = (s->reading.mean_bytes * 15 + entry.bytes) / 16 + 1;
     r->counters.events_read++;
     reading_found(r, s);
@@ -162,7 +171,7 @@ static enum row_verdict send_message(struct relay *r, struct stream *s, const st
     if (ask_permit(r, s, topic, &to.partition) != PERMIT_SEND)
         return hold_until_report(r, s);
     if (s->reading.fetch == FETCH_POLL && window_open_batch(&s->window) == NULL)
-        reading_begin_batch(s);
+        reading_begin_batch(r, s);
     rc = r->sink->send(r->sink_ctx, s->number, &to, &r->message, &no);
     if (rc == -EAGAIN)
         return hold_until_report(r, s);
@@ -170,6 +179,36 @@ static enum row_verdict send_message(struct relay *r, struct stream *s, const st
         return refuse_send(r, s, e, no.cause, no.err.text);
     push(r, s, e, topic, to.partition);
     return ROW_TAKEN;
+}
+
+/* The dead letter goes in place of the event; without a topic for it there is nothing to wait for.
+ */
+static enum row_verdict bury_row(struct relay *r, struct stream *s, const struct event *e)
+{
+    const struct trouble *t = &lanes_find(r, s->lane)->trouble;
+    struct dead_letter letter = {
+        .topic = r->params.routes->routes[r->message.route].dead_letter_topic,
+        .error_class = t->cause,
+        .error_text = t->text,
+        .attempts = t->attempts,
+    };
+    enum row_verdict verdict;
+
+    if (letter.topic == NULL) {
+        split_blame(r, s, s->window.head);
+        if (!window_pass(&s->window, e->id))
+            return hold(r, s);
+        s->reading.taken++;
+        change_want(s, CHANGE_SKIP);
+        relay_want_pump(r);
+        return ROW_TAKEN;
+    }
+    r->in_op = true;
+    message_bury(&r->message, r->params.routes, e, &letter);
+    verdict = send_message(r, s, e);
+    r->in_op = false;
+    s->trying.burying = verdict == ROW_TAKEN;
+    return verdict;
 }
 
 enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct event *e)
@@ -183,10 +222,12 @@ enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct eve
     if (s->reading.discard)
         return ROW_TAKEN;
     /* A process that slept may find rows before it finds that its lease is over. */
-    if (s->rec.feed != FEED_RUN || !send_has_room(r, s) || relay_now(r) >= r->lease.deadline)
+    if (s->rec.feed != FEED_RUN || !send_has_room(s) || relay_now(r) >= r->lease.deadline)
         return hold(r, s);
     if (lanes_pass(r, s, e))
         return pass_row(r, s, e);
+    if (try_buries(r, s, e))
+        return bury_row(r, s, e);
     r->in_op = true;
     if (message_build(&r->message, r->params.routes, e, &err) != 0)
         verdict = refuse_row(r, s, e,
@@ -236,11 +277,14 @@ void relay_on_acked(struct relay *r, uint32_t stream, uint64_t seq, int32_t part
     if (s->topics.list[e->topic].count == 0 && known > 0)
         topics_set_count(&s->topics, e->topic, known);
     topics_acked(&s->topics, e->topic, partition, seq, relay_now(r));
-    r->counters.events_published++;
-    r->counters.bytes_published += e->bytes;
-    r->counters.published_by_route[e->route]++;
-    count_latency(r, e);
+    if (!s->trying.burying) {
+        r->counters.events_published++;
+        r->counters.bytes_published += e->bytes;
+        r->counters.published_by_route[e->route]++;
+        count_latency(r, e);
+    }
     s->rec.progress_at = relay_now(r);
+    s->rec.quiet = relay_now(r) + DRAIN_QUIET_MS;
     s->reading.blocked = false;
     window_ack(&s->window, seq);
     if (s->window.settled != settled) {
@@ -249,5 +293,7 @@ void relay_on_acked(struct relay *r, uint32_t stream, uint64_t seq, int32_t part
         s->rec.careful -= moved < s->rec.careful ? (uint32_t)moved : s->rec.careful;
         recovery_progress(r, s);
     }
+    if (s->lane != 0)
+        try_acked(r, s);
     relay_want_pump(r);
 }

@@ -24,7 +24,8 @@ struct script {
     uint64_t wake; /* 0: never */
     struct str said;
     struct trouble told;
-    int32_t partitions[TOPICS]; /* as the producer knows them */
+    int32_t partitions[TOPICS]; /* as main's producer knows them ... */
+    int32_t lane_partitions;    /* ... and those of lanes, of any topic */
     int send_rc;
     struct send_refusal send_refusal;
     bool reset_fails;
@@ -48,6 +49,17 @@ static inline const char *slice_text(struct slice s)
 }
 
 #define SAY(...) str_printf(&script.said, __VA_ARGS__)
+
+/* What another stream than main's asks for begins with its number. */
+static inline const char *of(uint32_t stream)
+{
+    static char text[8];
+
+    if (stream == MAIN_STREAM)
+        return "";
+    (void)snprintf(text, sizeof text, "%u:", stream);
+    return text;
+}
 
 /* ---- the ops ---- */
 
@@ -86,28 +98,42 @@ static inline void say_store(void *ctx, int64_t epoch, const struct store_reques
 
     (void)ctx;
     (void)epoch;
-    assert_int_equal(q->lane, 0);
     script.stored_events = q->events;
-    script.storing = true;
-    if (script.stores_answered)
+    script.storing = q->lane == 0;
+    if (q->lane == 0 && script.stores_answered)
         return;
+    if (q->lane != 0)
+        SAY("%u:", q->lane);
     SAY("store%s(%s|%s|%lld) ", q->synchronously ? "-sync" : "", str_text(&p->base),
         str_text(&p->target), (long long)p->last_id);
 }
 
-/* CHANGE_SPLIT: the lane, what it covers, where it begins. */
+/* Which lane, where it stands, and what else matters: what a split covers, why a try failed. */
 static inline void say_change(void *ctx, int64_t epoch, const struct lane_change *c)
 {
+    static const char *const words[] = {[CHANGE_SPLIT] = "split",
+                                        [CHANGE_FAIL] = "fail",
+                                        [CHANGE_SKIP] = "skip",
+                                        [CHANGE_MERGE] = "merge"};
     const struct position *p = c->position;
 
     (void)ctx;
     (void)epoch;
-    assert_int_equal(c->kind, CHANGE_SPLIT);
-    script.parked = *c->trouble;
-    SAY("split(%u from %u by %s %.*s/%.*s at %s|%s|%lld) ", c->lane, c->from,
-        lane_by_name(c->filter->by), (int)c->filter->topic.len, slice_text(c->filter->topic),
-        (int)c->filter->key.len, slice_text(c->filter->key), str_text(&p->base),
-        str_text(&p->target), (long long)p->last_id);
+    if (c->trouble != NULL)
+        script.parked = *c->trouble;
+    script.stored_events = c->events;
+    SAY("%s(%u ", words[c->kind], c->lane);
+    if (c->kind == CHANGE_SPLIT)
+        SAY("from %u by %s %.*s/%.*s ", c->from, lane_by_name(c->filter->by),
+            (int)c->filter->topic.len, slice_text(c->filter->topic), (int)c->filter->key.len,
+            slice_text(c->filter->key));
+    if (c->kind == CHANGE_FAIL)
+        SAY("%s, row %lld, attempt %u, ", c->trouble->cause, (long long)c->trouble->row_id,
+            c->trouble->attempts);
+    if (c->kind == CHANGE_SKIP)
+        SAY("row %lld to %s ", (long long)c->trouble->row_id,
+            c->dead_letter_topic == NULL ? "nowhere" : c->dead_letter_topic);
+    SAY("at %s|%s|%lld) ", str_text(&p->base), str_text(&p->target), (long long)p->last_id);
 }
 
 static inline void say_release(void *ctx)
@@ -135,16 +161,15 @@ static inline void say_probe(void *ctx, uint32_t stream, const struct position *
 {
     (void)ctx;
     (void)few;
-    assert_int_equal(stream, MAIN_STREAM);
-    SAY("probe(%s|%s|%lld) ", str_text(&p->base), str_text(&p->target), (long long)p->last_id);
+    SAY("%sprobe(%s|%s|%lld) ", of(stream), str_text(&p->base), str_text(&p->target), (long long)p->last_id);
 }
 
 static inline void say_page(void *ctx, uint32_t stream, const struct page_request *q)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    assert_null(q->filter);
-    SAY("page(%s|%s|%lld,from %lld%s,%u) ", str_text(&q->position->base),
+    if ((stream == MAIN_STREAM) != (q->filter == NULL))
+        fail_msg("a page of a lane has a filter, and no other");
+    SAY("%spage(%s|%s|%lld,from %lld%s,%u) ", of(stream), str_text(&q->position->base),
         str_text(&q->position->target), (long long)q->position->last_id, (long long)q->new_from,
         q->many_new ? " many" : "", q->max_rows);
 }
@@ -152,15 +177,13 @@ static inline void say_page(void *ctx, uint32_t stream, const struct page_reques
 static inline void say_resume(void *ctx, uint32_t stream)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    SAY("resume ");
+    SAY("%sresume ", of(stream));
 }
 
 static inline void say_drop(void *ctx, uint32_t stream)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    SAY("drop ");
+    SAY("%sdrop ", of(stream));
 }
 
 static inline void say_arm(void *ctx, uint32_t bell)
@@ -196,52 +219,54 @@ static const struct source_ops script_source = {
 static inline void say_topic(void *ctx, uint32_t stream, uint32_t topic, const char *name)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
     assert_true(topic < TOPICS);
-    SAY("topic(%u,%s) ", topic, name);
+    SAY("%stopic(%u,%s) ", of(stream), topic, name);
 }
 
 static inline int32_t tell_partitions(void *ctx, uint32_t stream, uint32_t topic)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    return script.partitions[topic];
+    return stream == MAIN_STREAM ? script.partitions[topic] : script.lane_partitions;
 }
 
 static inline int say_send(void *ctx, uint32_t stream, const struct sending *to,
                            const struct message *m, struct send_refusal *why)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
     (void)m;
     if (script.send_rc != 0) {
         *why = script.send_refusal;
-        SAY("send-refused ");
+        SAY("%ssend-refused ", of(stream));
         return script.send_rc;
     }
-    SAY("send(%u/%d,%llu) ", to->topic, (int)to->partition, (unsigned long long)to->seq);
+    SAY("%ssend(%u/%d,%llu) ", of(stream), to->topic, (int)to->partition, (unsigned long long)to->seq);
     return 0;
 }
 
 static inline int say_reset(void *ctx, uint32_t stream, struct err *err)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    memset(script.partitions, 0, sizeof script.partitions);
+    if (stream == MAIN_STREAM)
+        memset(script.partitions, 0, sizeof script.partitions);
     if (script.reset_fails) {
-        SAY("reset-fails ");
+        SAY("%sreset-fails ", of(stream));
         return err_set(err, ERR_UNAVAILABLE, "no producer");
     }
-    SAY("reset ");
+    SAY("%sreset ", of(stream));
     return 0;
+}
+
+static inline void say_end(void *ctx, uint32_t stream)
+{
+    (void)ctx;
+    SAY("%send ", of(stream));
 }
 
 static inline bool say_diagnose(void *ctx, uint32_t stream, const struct sending *what,
                                 struct err *err, enum refusal *cause)
 {
     (void)ctx;
-    assert_int_equal(stream, MAIN_STREAM);
-    SAY("diagnose(%d) ", (int)what->topic);
+    SAY("%sdiagnose(%d) ", of(stream), (int)what->topic);
     if (script.learns) {
         *cause = script.learnt;
         (void)err_set(err, ERR_UNAVAILABLE, "learnt");
@@ -254,6 +279,7 @@ static const struct sink_ops script_sink = {
     .partitions = tell_partitions,
     .send = say_send,
     .reset = say_reset,
+    .close = say_end,
     .diagnose = say_diagnose,
 };
 
@@ -398,8 +424,8 @@ static inline void grant(int64_t epoch, const char *base, const char *target, in
     str_release(&v.position.target);
 }
 
-static inline enum row_verdict row_of_key(int64_t id, const char *type, const char *topic,
-                                          const char *key)
+static inline enum row_verdict row_to(uint32_t stream, int64_t id, const char *type,
+                                      const char *topic, const char *key)
 {
     struct event e = {
         .id = id,
@@ -412,7 +438,13 @@ static inline enum row_verdict row_of_key(int64_t id, const char *type, const ch
     };
 
     e.event_id[15] = (uint8_t)id;
-    return relay_on_row(script.relay, MAIN_STREAM, &e);
+    return relay_on_row(script.relay, stream, &e);
+}
+
+static inline enum row_verdict row_of_key(int64_t id, const char *type, const char *topic,
+                                          const char *key)
+{
+    return row_to(MAIN_STREAM, id, type, topic, key);
 }
 
 static inline enum row_verdict row_of(int64_t id, const char *type, const char *topic)
