@@ -19,15 +19,15 @@ void cluster_init(struct cluster *c, struct world *w, const struct plan *plan,
     c->oracle = oracle;
     c->up = true;
     c->next_producer = 1;
-    for (uint32_t i = 0; i < plan->topics; i++) {
-        c->topics[i].exists = true;
+    for (uint32_t i = 0; i < ALL_TOPICS; i++) {
+        c->topics[i].exists = i < plan->topics || i == DEAD_TOPIC;
         c->topics[i].partitions = (int32_t)plan->partitions;
     }
 }
 
 void cluster_release(struct cluster *c)
 {
-    for (uint32_t i = 0; i < MAX_TOPICS; i++) {
+    for (uint32_t i = 0; i < ALL_TOPICS; i++) {
         for (uint32_t p = 0; p < MAX_PARTITIONS; p++)
             free(c->topics[i].logs[p].producers);
     }
@@ -62,8 +62,8 @@ static struct producer_state *new_state(struct broker_partition *log, const stru
 
 static bool holds_poison(const struct cluster *c, const struct batch *b)
 {
-    for (uint32_t i = 0; i < b->count; i++) {
-        if (c->oracle->facts[b->facts[i]].poison && !c->limit_raised)
+    for (uint32_t i = 0; i < b->count && !c->limit_raised && b->topic != DEAD_TOPIC; i++) {
+        if (oracle_is_poison(c->oracle, b->facts[i]))
             return true;
     }
     return false;
@@ -76,8 +76,12 @@ static void append(struct cluster *c, struct broker_partition *log, struct produ
         s = new_state(log, b);
     s->next = b->first + b->count;
     s->used_us = c->world->now_us;
-    for (uint32_t i = 0; i < b->count; i++)
-        oracle_appended(c->oracle, b->facts[i], b->partition);
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (b->topic == DEAD_TOPIC)
+            oracle_buried(c->oracle, b->facts[i]);
+        else
+            oracle_appended(c->oracle, b->facts[i], b->partition);
+    }
     world_say(c->world,
               "broker: topic %u partition %d <- producer %" PRIu64 " sequence %" PRIu64
               ": events %u to %u",
@@ -91,6 +95,13 @@ enum verdict cluster_produce(struct cluster *c, const struct batch *b)
         return VERDICT_SILENCE;
     if (!t->exists || b->partition >= t->partitions)
         return VERDICT_UNKNOWN_TOPIC;
+    if (t->logs[b->partition].silent)
+        return VERDICT_SILENCE;
+    if (t->forbidden) {
+        oracle_excuse(c->oracle, 0, "a topic is forbidden");
+        c->world->sights[SIGHT_FORBIDDEN]++;
+        return VERDICT_FORBIDDEN;
+    }
     if (holds_poison(c, b)) {
         oracle_excuse(c->oracle, 0, "a record is too large");
         c->world->sights[SIGHT_TOO_LARGE]++;

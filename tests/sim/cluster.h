@@ -30,6 +30,7 @@ enum verdict {
     VERDICT_UNKNOWN_TOPIC,
     VERDICT_OUT_OF_ORDER,
     VERDICT_TOO_LARGE,
+    VERDICT_FORBIDDEN,
     VERDICT_REFUSED,          /* an error that librdkafka takes for permanent; not appended */
     VERDICT_REFUSED_APPENDED, /* the same, and it was appended */
 };
@@ -46,10 +47,13 @@ struct broker_partition {
     struct producer_state *producers;
     uint32_t count;
     uint32_t cap;
+    bool silent;     /* answers nothing ... */
+    bool leaderless; /* ... and the others know why */
 };
 
 struct broker_topic {
     bool exists;
+    bool forbidden; /* to write to */
     int32_t partitions;
     struct broker_partition logs[MAX_PARTITIONS];
 };
@@ -60,7 +64,7 @@ struct cluster {
     struct oracle *oracle;
     bool up;
     bool limit_raised; /* the operator has made room for what was too large */
-    struct broker_topic topics[MAX_TOPICS];
+    struct broker_topic topics[ALL_TOPICS];
     uint64_t next_producer;
 };
 

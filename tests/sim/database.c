@@ -19,7 +19,9 @@ void database_init(struct database *db, struct world *w, const struct plan *plan
     db->next_xid = XID_FIRST;
     db->latest_completed = XID_FIRST - 1;
     db->next_id = 1;
-    strcpy(db->control.base, "10:10:");
+    strcpy(db->control.at.base, "10:10:");
+    db->sets = xcalloc(1, sizeof *db->sets);
+    db->control.lanes = db->sets;
     db->versions[db->version_count++] = db->control;
 }
 
@@ -27,6 +29,7 @@ void database_release(struct database *db)
 {
     free(db->xacts);
     free(db->rows);
+    database_drop_sets(db, NULL);
 }
 
 static struct xact *xact_of(const struct database *db, uint64_t xid)
@@ -124,6 +127,7 @@ void database_flush(struct database *db)
     db->flushed = db->lsn;
     db->versions[0] = db->control;
     db->version_count = 1;
+    database_drop_sets(db, db->control.lanes);
 }
 
 /* ---- crash ---- */
@@ -162,26 +166,6 @@ static uint64_t lose_xacts(struct database *db)
     return last;
 }
 
-/* Which rows the position covers; each that the lost stores covered may be sent again. */
-static uint64_t uncover(struct database *db)
-{
-    uint64_t lost = 0;
-    struct snapshot base;
-    struct snapshot target;
-    bool batch = db->control.target[0] != '\0';
-    if (!snapshot_parse(&base, db->control.base) ||
-        (batch && !snapshot_parse(&target, db->control.target)))
-        abort();
-    for (uint32_t i = 0; i < db->row_count; i++) {
-        struct row *r = &db->rows[i];
-        bool covered = snapshot_sees(&base, r->xid) ||
-                       (batch && r->id <= db->control.last_id && snapshot_sees(&target, r->xid));
-        lost += r->settled && !covered;
-        r->settled = covered;
-    }
-    return lost;
-}
-
 void database_crash(struct database *db)
 {
     /* a commit may have reached the disk while its client never heard of it */
@@ -208,7 +192,7 @@ void database_crash(struct database *db)
     db->bell_shared = 0;
     db->incarnation++;
     db->up = false;
-    uint64_t uncovered = uncover(db);
+    uint64_t uncovered = database_uncover(db);
     db->world->sights[SIGHT_STORES_LOST] += uncovered;
     oracle_excuse(db->oracle, uncovered, "the database crashes");
 }

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define DISTURBED_US SECONDS(20) /* the longest of them is over by then */
+
 enum fault {
     FAULT_STOP,      /* SIGTERM and a new start */
     FAULT_RETRY_NOW, /* SIGHUP: harmless */
@@ -71,6 +73,8 @@ static void topic_away(struct sim *s)
 {
     uint32_t topic = (uint32_t)(world_random(&s->world) % s->plan.topics);
     s->cluster.topics[topic].exists = false;
+    for (uint32_t key = topic; key < s->plan.keys; key += s->plan.topics)
+        s->oracle.troubled[key] = true;
     world_say(&s->world, "broker: topic %u is not there", topic);
     uint64_t away = world_delay(&s->world, MS(2000));
     world_at(&s->world, s->world.now_us + away, NULL, topics_back, s, NULL);
@@ -78,7 +82,9 @@ static void topic_away(struct sim *s)
 
 static void grow(struct sim *s)
 {
-    struct broker_topic *t = &s->cluster.topics[world_random(&s->world) % s->plan.topics];
+    uint32_t topic = (uint32_t)(world_random(&s->world) % s->plan.topics);
+    struct broker_topic *t = &s->cluster.topics[topic];
+    troubles_grew(s, topic);
     if (t->partitions < MAX_PARTITIONS)
         t->partitions++;
     s->world.sights[SIGHT_GREW]++;
@@ -128,6 +134,7 @@ static void strike(void *self, void *arg)
     enum fault fault = *(const enum fault *)arg;
     struct world *w = &s->world;
     struct node *n = &s->nodes[world_random(w) % s->plan.relays];
+    oracle_disturbed(&s->oracle, DISTURBED_US);
     switch (fault) {
     case FAULT_STOP:
         if (s->plan.scenario == SCENARIO_FAULTLESS && n->stopping)

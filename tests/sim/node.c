@@ -133,6 +133,11 @@ static void judge_halt(struct node *n, const struct trouble *trouble)
         fact = (uint32_t)strtoul(trouble->event_id + EVENT_ID_TEXT - 1 - 8, NULL, 16);
     if (fact >= o->count || !o->facts[fact].poison)
         world_fail(n->world, "relay %u: halted, but event %u is not to blame", n->number, fact);
+    else if (n->plan->scenario == SCENARIO_LANES &&
+             n->plan->on_error[o->facts[fact].key % n->plan->topics] != ON_ERROR_HALT &&
+             n->plan->defect != DEFECT_NO_PARKING)
+        world_fail(n->world, "relay %u: halted, though the route of event %u parks", n->number,
+                   fact);
 }
 
 static void host_note(void *ctx, enum relay_note note, const struct trouble *trouble)
@@ -197,7 +202,7 @@ void node_release(struct node *n)
 {
     end(n);
     n->stay_down = true;
-    producer_throw_away(&n->sink);
+    sink_release(&n->sink);
     source_release(&n->source);
 }
 

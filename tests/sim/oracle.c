@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WAITING_MAX_US SECONDS(60)
+
 void oracle_init(struct oracle *o, struct world *w, const struct plan *plan)
 {
     memset(o, 0, sizeof *o);
@@ -45,7 +47,7 @@ void oracle_rolled_back(struct oracle *o, uint32_t fact)
 void oracle_lost(struct oracle *o, uint32_t fact)
 {
     struct fact *f = &o->facts[fact];
-    if (f->fate == FATE_COMMITTED && f->appends == 0)
+    if (f->fate == FATE_COMMITTED && f->appends == 0 && !f->given_up)
         o->missing--;
     f->fate = FATE_LOST;
     o->world->sights[SIGHT_COMMITS_LOST]++;
@@ -63,7 +65,7 @@ void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition)
     struct fact *f = &o->facts[fact];
     bool first = f->appends++ == 0;
     f->partition = partition;
-    if (f->fate == FATE_LOST)
+    if (f->fate == FATE_LOST || f->given_up)
         return;
     if (f->fate != FATE_COMMITTED) {
         world_fail(o->world, "ghost: event %u (key %u, version %u) was never committed", fact,
@@ -90,6 +92,57 @@ void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition)
     o->last_version[f->key] = f->version;
 }
 
+void oracle_buried(struct oracle *o, uint32_t fact)
+{
+    struct fact *f = &o->facts[fact];
+    f->burials++;
+    if (f->fate != FATE_COMMITTED && f->fate != FATE_LOST)
+        world_fail(o->world, "ghost: event %u is a dead letter, and was never committed", fact);
+    if (!f->poison)
+        world_fail(o->world, "event %u is a dead letter, but nothing is wrong with it", fact);
+}
+
+void oracle_given_up(struct oracle *o, uint32_t fact)
+{
+    struct fact *f = &o->facts[fact];
+    if (f->fate == FATE_COMMITTED && f->appends == 0 && !f->given_up)
+        o->missing--;
+    f->given_up = true;
+}
+
+bool oracle_is_poison(const struct oracle *o, uint32_t fact)
+{
+    return o->facts[fact].poison && !o->facts[fact].cured;
+}
+
+void oracle_disturbed(struct oracle *o, uint64_t for_us)
+{
+    if (o->world->now_us + for_us > o->disturbed_until_us)
+        o->disturbed_until_us = o->world->now_us + for_us;
+}
+
+void oracle_judge_waiting(struct oracle *o)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct fact *f = &o->facts[i];
+        uint64_t since = f->committed_us;
+        if (f->fate != FATE_COMMITTED || f->appends > 0 || f->given_up || o->troubled[f->key])
+            continue;
+        if (since < o->disturbed_until_us)
+            since = o->disturbed_until_us;
+        if (o->world->now_us <= since)
+            continue;
+        uint64_t waited_us = o->world->now_us - since;
+        if (waited_us > o->longest_wait_us)
+            o->longest_wait_us = waited_us;
+        if (waited_us > WAITING_MAX_US)
+            world_fail(o->world,
+                       "held up: event %u (key %u, version %u) waits, though nothing is wrong "
+                       "with it",
+                       i, f->key, f->version);
+    }
+}
+
 void oracle_excuse(struct oracle *o, uint64_t more, const char *why)
 {
     o->faults++;
@@ -103,7 +156,7 @@ void oracle_end(struct oracle *o)
         const struct fact *f = &o->facts[i];
         if (f->fate == FATE_OPEN)
             world_fail(o->world, "simulation: event %u was left open", i);
-        if (f->fate == FATE_COMMITTED && f->appends == 0)
+        if (f->fate == FATE_COMMITTED && f->appends == 0 && !f->given_up)
             world_fail(o->world, "lost: event %u (key %u, version %u) is in no topic", i, f->key,
                        f->version);
     }

@@ -3,7 +3,8 @@
  *  - no ghost: nothing of an uncommitted transaction is appended;
  *  - order: per key, first occurrences ascend;
  *  - no loss: nothing is settled that is not in its topic, and in the end everything is there;
- *  - duplicates: none without a fault, and at most the window for each fault. */
+ *  - duplicates: none without a fault, and at most the window for each fault;
+ *  - the others go on: what nothing is wrong with is not held up by what waits in a lane. */
 #ifndef OUTBOXD_SIM_ORACLE_H
 #define OUTBOXD_SIM_ORACLE_H
 
@@ -25,7 +26,11 @@ struct fact {
     uint32_t appends;
     uint64_t committed_us;
     int32_t partition; /* of the last append; -1 before */
-    bool poison;
+    bool poison;       /* cannot be published ... */
+    bool cured;        /* ... until it was mended */
+    bool odd;          /* its topic is no name: never mended, only given up */
+    bool given_up;     /* not promised any more: it may be there, at any place, or not */
+    uint32_t burials;  /* appended to the dead-letter topic */
 };
 
 struct oracle {
@@ -36,7 +41,10 @@ struct oracle {
     uint32_t cap;
     uint32_t last_version[MAX_KEYS]; /* of the first occurrences */
     uint32_t unsettled;              /* appended, and not covered by the stored position */
-    uint32_t missing;                /* committed and not yet appended */
+    uint32_t missing;                /* committed, not given up, and not yet appended */
+    bool troubled[MAX_KEYS];         /* something was wrong with the key, its partition or topic */
+    uint64_t disturbed_until_us;     /* until then all may have had to wait */
+    uint64_t longest_wait_us;        /* of what nothing was wrong with */
     uint64_t duplicates;
     uint64_t allowed; /* duplicates that the faults so far excuse */
     uint64_t faults;
@@ -50,6 +58,14 @@ void oracle_committed(struct oracle *o, uint32_t fact);
 void oracle_rolled_back(struct oracle *o, uint32_t fact);
 void oracle_lost(struct oracle *o, uint32_t fact);
 void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition);
+void oracle_buried(struct oracle *o, uint32_t fact);
+/* By an operator, or as its route says: it is promised no more. */
+void oracle_given_up(struct oracle *o, uint32_t fact);
+/* It cannot be published now. */
+bool oracle_is_poison(const struct oracle *o, uint32_t fact);
+void oracle_disturbed(struct oracle *o, uint64_t for_us);
+/* How long has the oldest event waited with which nothing is wrong? */
+void oracle_judge_waiting(struct oracle *o);
 /* Something broke: one window of duplicates is excused, and `more` beyond it. */
 void oracle_excuse(struct oracle *o, uint64_t more, const char *why);
 void oracle_end(struct oracle *o);

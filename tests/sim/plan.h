@@ -12,6 +12,8 @@ enum scenario {
                            duplicate */
     SCENARIO_FAULTS,    /* one relay, everything breaks */
     SCENARIO_TWO,       /* two relays for one outbox, everything breaks */
+    SCENARIO_LANES,     /* what cannot be published waits alone; in half of the runs, everything
+                           else breaks, too */
 };
 
 /* Faults of the fakes themselves: with each of them the oracle must raise its voice. */
@@ -27,6 +29,12 @@ enum defect {
     X(DIRTY_READ, "the reader sees open transactions")                                             \
     X(UNTOLD_DROP, "dropped rows are reported as read")                                            \
     X(UNTOLD_CRASH, "the sessions survive a crash of the database")                                \
+    X(CHANGE_IGNORES_EPOCH, "a change of a lane succeeds although another relay has taken over")   \
+    X(LANE_TOO_FAR, "a lane begins behind the event that it was made for")                         \
+    X(LANE_FORGOTTEN, "a takeover does not see the newest lane")                                   \
+    X(LANE_BLIND, "a lane's page leaves out a row that the lane covers")                           \
+    X(READ_TO_TOO_FAR, "a lane's page tells of more rows than it has looked at")                   \
+    X(NO_PARKING, "routes halt, though everybody believes that they park")                         \
     X(DEAF, "writers do not ring, and nobody looks without the bell")
 #define X(name, text) DEFECT_##name,
     DEFECTS(X)
@@ -37,6 +45,8 @@ const char *defect_text(enum defect d);
 
 #define MAX_RELAYS     2
 #define MAX_TOPICS     3
+#define DEAD_TOPIC     MAX_TOPICS /* the dead-letter topic's number */
+#define ALL_TOPICS     (MAX_TOPICS + 1)
 #define MAX_PARTITIONS 8
 #define MAX_KEYS       24
 #define MAX_WRITERS    10
@@ -71,6 +81,14 @@ struct plan {
     uint32_t no_reset_permille;
     uint32_t slow_permille;   /* a statement takes up to 3 s */
     uint32_t poison_permille; /* an event is too large, until an operator raises the limit */
+
+    /* SCENARIO_LANES */
+    enum on_error on_error[MAX_TOPICS];
+    bool dead_letters;     /* where routes say skip */
+    uint32_t troubles;     /* how many of troubles.c */
+    uint32_t pause_ms;     /* between two transactions of a writer */
+    uint32_t scan_rows;    /* a lane's page looks at so many at the most */
+    bool patient_operator; /* nobody asks for lanes to be tried when all is mended */
 };
 
 void plan_draw(struct plan *p, enum scenario scenario, uint64_t seed, enum defect defect);

@@ -14,7 +14,7 @@
 
 /* A request in the network, and its answer on the way back. */
 struct packet {
-    struct fake_sink *sink;
+    struct fake_stream *stream;
     uint64_t life; /* of the producer */
     uint64_t try;
     struct batch batch;
@@ -34,7 +34,7 @@ static void transmit(struct producer_queue *q, struct sent_batch *sb);
 
 static void report(void *self, void *arg)
 {
-    struct fake_sink *s = self;
+    struct fake_stream *s = self;
     const struct report *r = arg;
     struct producer_queue *q = r->queue;
     if (r->parcel.undecided)
@@ -44,17 +44,17 @@ static void report(void *self, void *arg)
     if (r->why == REFUSAL_NONE) {
         q->open = true;
         q->opened_us = s->world->now_us;
-        relay_on_acked(s->relay, MAIN_STREAM, r->parcel.seq, q->partition);
+        relay_on_acked(s->sink->relay, s->number, r->parcel.seq, q->partition);
         return;
     }
-    world_say(s->world, "relay %u: message %" PRIu64 " (event %u) refused: %s", s->instance,
+    world_say(s->world, "relay %u: message %" PRIu64 " (event %u) refused: %s", s->sink->instance,
               r->parcel.seq, r->parcel.fact, refusal_name(r->why));
-    relay_on_refused(s->relay, MAIN_STREAM, r->parcel.seq, r->why, "the simulation says so");
+    relay_on_refused(s->sink->relay, s->number, r->parcel.seq, r->why, "the simulation says so");
 }
 
 void producer_report(struct producer_queue *q, struct parcel p, enum refusal why)
 {
-    struct fake_sink *s = q->sink;
+    struct fake_stream *s = q->stream;
     if (p.told) {
         q->outstanding--;
         return;
@@ -68,18 +68,29 @@ void producer_report(struct producer_queue *q, struct parcel p, enum refusal why
 
 static void tell_fatal(void *self, void *arg)
 {
-    struct fake_sink *s = self;
+    struct fake_stream *s = self;
     (void)arg;
-    relay_on_sink_error(s->relay, MAIN_STREAM, REFUSAL_PRODUCER_FATAL, "fatal: gapless guarantee");
+    relay_on_sink_error(s->sink->relay, s->number, REFUSAL_PRODUCER_FATAL,
+                        "fatal: gapless guarantee");
+}
+
+void producer_refuse_undecided(struct fake_stream *s, uint32_t topic, enum refusal why)
+{
+    struct sink_topic *t = &s->topics[topic];
+    for (uint32_t i = 0; i < t->undecided_count; i++) {
+        t->queues[0].outstanding++; /* taken back by the report */
+        producer_report(&t->queues[0], t->undecided[i], why);
+    }
+    t->undecided_count = 0;
 }
 
 /* Everything that waits fails; what flies is answered, or fails when its time is over. */
-void producer_fail(struct fake_sink *s, enum refusal why)
+void producer_fail(struct fake_stream *s, enum refusal why)
 {
     if (s->broken)
         return;
     s->broken = true;
-    for (uint32_t t = 0; t < MAX_TOPICS; t++) {
+    for (uint32_t t = 0; t < ALL_TOPICS; t++) {
         struct sink_topic *topic = &s->topics[t];
         for (uint32_t i = 0; i < MAX_PARTITIONS; i++) {
             struct producer_queue *q = &topic->queues[i];
@@ -87,11 +98,7 @@ void producer_fail(struct fake_sink *s, enum refusal why)
                 producer_report(q, q->waiting[k], why);
             q->count = 0;
         }
-        for (uint32_t i = 0; i < topic->undecided_count; i++) {
-            topic->queues[0].outstanding++; /* taken back by the report */
-            producer_report(&topic->queues[0], topic->undecided[i], why);
-        }
-        topic->undecided_count = 0;
+        producer_refuse_undecided(s, t, why);
     }
     world_at(s->world, s->world->now_us + world_delay(s->world, 100), &s->scope, tell_fatal, s,
              NULL);
@@ -117,8 +124,8 @@ static void pump_soon(struct producer_queue *q)
     if (q->pumping)
         return;
     q->pumping = true;
-    struct world *w = q->sink->world;
-    world_at(w, w->now_us + world_between(w, 0, 500), &q->sink->threads, pump, q, NULL);
+    struct world *w = q->stream->world;
+    world_at(w, w->now_us + world_between(w, 0, 500), &q->stream->threads, pump, q, NULL);
 }
 
 static void settle(struct producer_queue *q, uint32_t at, enum refusal why)
@@ -138,7 +145,7 @@ static struct packet *packet_new(struct producer_queue *q, const struct sent_bat
 {
     struct packet *p = xcalloc(1, sizeof *p);
     *p = (struct packet){
-        .sink = q->sink, .life = q->sink->scope.life, .try = sb->try, .batch = sb->batch};
+        .stream = q->stream, .life = q->stream->scope.life, .try = sb->try, .batch = sb->batch};
     return p;
 }
 
@@ -151,7 +158,7 @@ static void again(void *self, void *arg)
     struct sent_batch *sb = find_flying(q, p->batch.number, &at);
     if (sb == NULL || sb->try != p->try)
         return;
-    if (q->sink->broken)
+    if (q->stream->broken)
         settle(q, at, REFUSAL_PRODUCER_FATAL);
     else
         transmit(q, sb);
@@ -159,22 +166,22 @@ static void again(void *self, void *arg)
 
 static void again_later(struct producer_queue *q, struct sent_batch *sb, uint64_t delay_us)
 {
-    struct world *w = q->sink->world;
+    struct world *w = q->stream->world;
     sb->try++;
-    world_at(w, w->now_us + delay_us, &q->sink->threads, again, q, packet_new(q, sb));
+    world_at(w, w->now_us + delay_us, &q->stream->threads, again, q, packet_new(q, sb));
 }
 
 static void refuse(struct producer_queue *q, uint32_t at, enum refusal why)
 {
     settle(q, at, why);
-    producer_fail(q->sink, REFUSAL_PRODUCER_FATAL);
+    producer_fail(q->stream, REFUSAL_PRODUCER_FATAL);
 }
 
 static void answered(void *self, void *arg)
 {
     struct producer_queue *q = self;
     const struct packet *p = arg;
-    struct fake_sink *s = q->sink;
+    struct fake_stream *s = q->stream;
     uint32_t at;
     struct sent_batch *sb = find_flying(q, p->batch.number, &at);
     if (sb == NULL || sb->try != p->try)
@@ -200,6 +207,9 @@ static void answered(void *self, void *arg)
     case VERDICT_TOO_LARGE:
         refuse(q, at, REFUSAL_MESSAGE_TOO_LARGE);
         return;
+    case VERDICT_FORBIDDEN:
+        refuse(q, at, REFUSAL_TOPIC_FORBIDDEN);
+        return;
     case VERDICT_REFUSED:
     case VERDICT_REFUSED_APPENDED:
         refuse(q, at, REFUSAL_BROKER_ERROR);
@@ -216,7 +226,7 @@ static void arrives(void *self, void *arg);
 /* A request of a producer that is gone may land now, later, or never. */
 static bool is_late(const struct packet *p)
 {
-    struct fake_sink *s = p->sink;
+    struct fake_stream *s = p->stream;
     struct world *w = s->world;
     if (s->scope.life == p->life || p->late)
         return false;
@@ -233,7 +243,7 @@ static bool is_late(const struct packet *p)
 
 static void arrives(void *self, void *arg)
 {
-    struct fake_sink *s = self;
+    struct fake_stream *s = self;
     struct packet *p = arg;
     struct world *w = s->world;
     if (is_late(p))
@@ -252,23 +262,23 @@ static void arrives(void *self, void *arg)
 
 static void transmit(struct producer_queue *q, struct sent_batch *sb)
 {
-    struct world *w = q->sink->world;
-    const struct plan *plan = q->sink->plan;
+    struct world *w = q->stream->world;
+    const struct plan *plan = q->stream->plan;
     sb->try++;
     sb->was_first = q->in_flight[0] == sb;
-    world_at(w, w->now_us + ANSWER_TIMEOUT_US, &q->sink->threads, again, q, packet_new(q, sb));
+    world_at(w, w->now_us + ANSWER_TIMEOUT_US, &q->stream->threads, again, q, packet_new(q, sb));
     if (world_chance(w, plan->packet_permille))
         return;
     uint64_t delay = world_delay(w, 300);
     if (world_chance(w, plan->packet_permille))
         delay += world_between(w, 0, MS(1000)); /* may come after its own repetition */
-    world_at(w, w->now_us + delay, NULL, arrives, q->sink, packet_new(q, sb));
+    world_at(w, w->now_us + delay, NULL, arrives, q->stream, packet_new(q, sb));
 }
 
 static void pump(void *self, void *arg)
 {
     struct producer_queue *q = self;
-    struct fake_sink *s = q->sink;
+    struct fake_stream *s = q->stream;
     (void)arg;
     q->pumping = false;
     while (q->count > 0 && q->flying < IN_FLIGHT_MAX && !s->broken) {
@@ -305,18 +315,18 @@ void producer_enqueue(struct producer_queue *q, struct parcel p)
 
 /* ---- life ---- */
 
-void producer_throw_away(struct fake_sink *s)
+void producer_throw_away(struct fake_stream *s)
 {
     s->scope.life++;
     s->threads.life++;
     s->alive = false;
-    for (uint32_t t = 0; t < MAX_TOPICS; t++) {
+    for (uint32_t t = 0; t < ALL_TOPICS; t++) {
         for (uint32_t i = 0; i < MAX_PARTITIONS; i++) {
             struct producer_queue *q = &s->topics[t].queues[i];
             for (uint32_t k = 0; k < q->flying; k++)
                 free(q->in_flight[k]);
             free(q->waiting);
-            *q = (struct producer_queue){.sink = s, .topic = t, .partition = (int32_t)i};
+            *q = (struct producer_queue){.stream = s, .topic = t, .partition = (int32_t)i};
         }
         s->topics[t].known = 0;
         s->topics[t].undecided_count = 0;
@@ -324,7 +334,7 @@ void producer_throw_away(struct fake_sink *s)
     }
 }
 
-void producer_new(struct fake_sink *s)
+void producer_new(struct fake_stream *s)
 {
     s->alive = true;
     s->broken = false;

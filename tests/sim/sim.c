@@ -2,11 +2,16 @@
  * judgement. */
 #include "sim.h"
 
+#include "base/str.h"
+
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LOAD_LIMIT_US  SECONDS(300)
 #define DRAIN_LIMIT_US SECONDS(300)
+/* A lane of an event that was refused is tried every five minutes, unless somebody asks. */
+#define LANES_LIMIT_US SECONDS(900)
 #define LATE_US        SECONDS(15) /* the latest of the late requests has landed by then */
 #define WAL_WRITER_US  MS(200)
 
@@ -16,6 +21,8 @@ static void wal_writer(void *self, void *arg)
     (void)arg;
     if (s->db.up)
         database_flush(&s->db);
+    if (s->plan.scenario == SCENARIO_LANES)
+        oracle_judge_waiting(&s->oracle);
     world_at(&s->world, s->world.now_us + world_delay(&s->world, WAL_WRITER_US), NULL, wal_writer,
              s, NULL);
 }
@@ -44,8 +51,29 @@ static void calm(void *self, void *arg)
         s->cluster.topics[i].exists = true;
     for (uint32_t i = 0; i < s->plan.relays; i++)
         s->nodes[i].source.rows_corrected = true;
+    troubles_mended(s);
     for (uint32_t i = 0; i < s->plan.relays && world_chance(&s->world, 300); i++)
         node_retry_now(&s->nodes[i]);
+}
+
+static void wrote_poison(void *ctx, uint32_t key)
+{
+    troubles_poisoned(ctx, key);
+}
+
+/* One route for each topic. */
+static void make_routes(struct sim *s)
+{
+    route_table_init(&s->routes);
+    for (uint32_t i = 0; i < s->plan.topics && s->plan.scenario == SCENARIO_LANES; i++) {
+        char type[16];
+        struct route *r = route_table_add(&s->routes);
+        snprintf(type, sizeof type, "t%u", i);
+        r->match_aggregate_type = xstrdup(type);
+        r->on_error = s->plan.defect == DEFECT_NO_PARKING ? ON_ERROR_HALT : s->plan.on_error[i];
+        if (s->plan.dead_letters)
+            r->dead_letter_topic = xstrdup("dead-letters");
+    }
 }
 
 static void prepare(struct sim *s, const struct plan *plan)
@@ -58,8 +86,12 @@ static void prepare(struct sim *s, const struct plan *plan)
     s->db.ring = rung;
     s->db.ring_ctx = s;
     cluster_init(&s->cluster, &s->world, &s->plan, &s->oracle);
-    route_table_init(&s->routes);
+    make_routes(s);
     writers_start(&s->writers, &s->world, &s->plan, &s->db, &s->oracle);
+    if (plan->scenario == SCENARIO_LANES) {
+        s->writers.wrote_poison = wrote_poison;
+        s->writers.ctx = s;
+    }
     s->next_holder = 1;
     struct node_params np = {.world = &s->world,
                              .plan = &s->plan,
@@ -71,9 +103,10 @@ static void prepare(struct sim *s, const struct plan *plan)
         node_init(&s->nodes[i], &np, i + 1);
         node_start(&s->nodes[i], world_delay(&s->world, MS(50)));
     }
-    faults_schedule(s);
-    wal_writer(s, NULL);
     s->calm_us = s->world.now_us + plan->active_us + plan->quiet_us + MS(10);
+    faults_schedule(s);
+    troubles_schedule(s);
+    wal_writer(s, NULL);
     world_at(&s->world, s->calm_us, NULL, calm, s, NULL);
 }
 
@@ -88,7 +121,8 @@ static bool somebody_leads(const struct sim *s)
 
 static bool drained(const struct sim *s)
 {
-    return s->oracle.missing == 0 && database_all_settled(&s->db) && somebody_leads(s);
+    return s->oracle.missing == 0 && database_all_settled(&s->db) && somebody_leads(s) &&
+           s->db.control.lanes->count == 0;
 }
 
 static bool all_down(const struct sim *s)
@@ -217,8 +251,10 @@ bool sim_run(const struct plan *plan, struct outcome *out)
     if (!run_until(&s, load_is_over, s.calm_us + LOAD_LIMIT_US))
         world_fail(&s.world, "simulation: the writers find no end");
     uint64_t begin_us = s.world.now_us;
-    if (!run_until(&s, drained, begin_us + DRAIN_LIMIT_US))
-        world_fail(&s.world, "no end: %u events are missing, %s", s.oracle.missing,
+    bool lanes = plan->scenario == SCENARIO_LANES;
+    if (!run_until(&s, drained, begin_us + (lanes ? LANES_LIMIT_US : DRAIN_LIMIT_US)))
+        world_fail(&s.world, "no end: %u events are missing, %u lanes are left, %s",
+                   s.oracle.missing, s.db.control.lanes->count,
                    somebody_leads(&s) ? "somebody leads" : "nobody leads");
     uint64_t drain_us = s.world.now_us - begin_us;
     if (!run_until(&s, untroubled, s.world.now_us + SECONDS(60)))
@@ -232,11 +268,13 @@ bool sim_run(const struct plan *plan, struct outcome *out)
             s.poisons += s.oracle.facts[i].poison;
         judge_wakeups(&s);
         judge_published(&s);
-        judge_halts(&s);
+        if (!lanes)
+            judge_halts(&s);
     }
     for (uint32_t i = 0; i < plan->relays; i++)
         node_release(&s.nodes[i]);
     sum_up(&s, out);
+    out->wait_us = s.oracle.longest_wait_us;
     out->drain_us = drain_us;
     route_table_release(&s.routes);
     cluster_release(&s.cluster);

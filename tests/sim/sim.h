@@ -38,6 +38,7 @@ struct outcome {
     uint64_t pages;
     uint64_t polls;
     uint64_t sights[SIGHT_COUNT];
+    uint64_t wait_us;  /* the longest of an event with which nothing was wrong */
     uint64_t drain_us; /* from the calm to the last event settled */
 };
 
@@ -46,5 +47,14 @@ bool sim_run(const struct plan *plan, struct outcome *out);
 
 /* faults.c: schedules the timed faults of the plan. */
 void faults_schedule(struct sim *s);
+
+/* troubles.c: schedules those of the plan, and the operator. */
+void troubles_schedule(struct sim *s);
+/* All of them are over. */
+void troubles_mended(struct sim *s);
+/* The topic has more partitions. */
+void troubles_grew(struct sim *s, uint32_t topic);
+/* An event of this key is written that cannot be published. */
+void troubles_poisoned(struct sim *s, uint32_t key);
 
 #endif

@@ -1,6 +1,6 @@
-/* sink_ops over the fake cluster: an idempotent producer as librdkafka is one (gapless, up to five
- * requests in flight per partition, the same sequence numbers on a retry). A producer that is
- * thrown away leaves its requests in the network: they land later, or never. */
+/* sink_ops over the fake cluster: for each stream an idempotent producer as librdkafka is one
+ * (gapless, up to five requests in flight per partition, the same sequence numbers on a retry). A
+ * producer that is thrown away leaves its requests in the network: they land later, or never. */
 #ifndef OUTBOXD_SIM_SINK_H
 #define OUTBOXD_SIM_SINK_H
 
@@ -27,7 +27,7 @@ struct sent_batch {
 };
 
 struct producer_queue {
-    struct fake_sink *sink;
+    struct fake_stream *stream;
     uint32_t topic;
     int32_t partition;
     struct parcel *waiting;
@@ -51,33 +51,46 @@ struct sink_topic {
     uint32_t undecided_out; /* not yet reported to the relay */
 };
 
+/* One stream's producer. */
+struct fake_stream {
+    struct fake_sink *sink;
+    uint32_t number;
+    struct world *world;
+    const struct plan *plan;
+    struct cluster *cluster;
+    struct scope scope;   /* reports to the relay; its life ends with the producer */
+    struct scope threads; /* the producer's own work; the same life */
+    bool open;            /* from the first reset to close; main's always */
+    bool alive;
+    bool broken; /* fatal: takes nothing any more */
+    uint64_t producer;
+    uint64_t next_batch;
+    uint64_t report_us; /* the latest delivery report so far arrives then */
+    struct sink_topic topics[ALL_TOPICS];
+    uint32_t numbers[ALL_TOPICS]; /* the relay's number -> ours */
+    uint32_t number_count;
+};
+
 struct fake_sink {
     struct world *world;
     const struct plan *plan;
     struct cluster *cluster;
     struct relay *relay;
     uint32_t instance;
-    struct scope scope;      /* reports to the relay; its life ends with the producer */
-    struct scope threads;    /* the producer's own work; the same life */
     uint64_t lease_until_us; /* nothing may be sent after */
     double allowance;        /* events that relay.max_rate lets it send now */
     uint64_t allowance_us;   /* as of then */
-    bool alive;
-    bool broken; /* fatal: takes nothing any more */
-    uint64_t producer;
-    uint64_t next_batch;
-    uint64_t report_us; /* the latest delivery report so far arrives then */
-    struct sink_topic topics[MAX_TOPICS];
-    uint32_t numbers[MAX_TOPICS]; /* the relay's number -> ours */
-    uint32_t number_count;
+    struct fake_stream streams[STREAMS_MAX];
 };
 
 /* ---- producer.c: what happens behind send */
-void producer_new(struct fake_sink *s);
+void producer_new(struct fake_stream *s);
 /* What is in the network stays there. */
-void producer_throw_away(struct fake_sink *s);
+void producer_throw_away(struct fake_stream *s);
 void producer_enqueue(struct producer_queue *q, struct parcel p);
-void producer_fail(struct fake_sink *s, enum refusal why);
+void producer_fail(struct fake_stream *s, enum refusal why);
+/* The topic's messages of which nobody knows the partition are refused. */
+void producer_refuse_undecided(struct fake_stream *s, uint32_t topic, enum refusal why);
 /* A delivery report; why is REFUSAL_NONE for an ack. Reports arrive in the order in which they were
  * made. */
 void producer_report(struct producer_queue *q, struct parcel p, enum refusal why);
@@ -87,9 +100,10 @@ extern const struct sink_ops fake_sink_ops;
 void sink_init(struct fake_sink *s, struct world *w, const struct plan *plan,
                struct cluster *cluster, const struct scope *process, const struct scope *threads);
 void sink_attach(struct fake_sink *s, struct relay *relay, uint32_t instance);
-/* The process dies: the producer goes with it, its requests stay in the network. */
+/* The process dies: its producers go with it, its requests stay in the network. */
 void sink_detach(struct fake_sink *s);
-/* The brokers went away: a running producer says so. */
+void sink_release(struct fake_sink *s);
+/* The brokers went away: running producers say so. */
 void sink_brokers_down(struct fake_sink *s);
 
 #endif

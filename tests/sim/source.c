@@ -1,227 +1,24 @@
-/* Requests: sent -> executed in the server -> answered. reading.c delivers rows. */
+/* The ops and the sessions; server.c executes and answers, reading.c delivers rows. */
 #include "source.h"
 
 #include "reading.h"
+#include "request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum verb {
-    VERB_TAKE,
-    VERB_RENEW,
-    VERB_STORE,
-    VERB_RELEASE,
-    VERB_TELL,
-    VERB_POLL,
-    VERB_PROBE,
-    VERB_PAGE,
-    VERB_ARM,
-    VERB_DISARM,
-};
-
-static const char *const verbs[] = {"take", "renew", "store", "release", "tell",
-                                    "poll", "probe", "page",  "arm",     "disarm"};
-
-struct request {
-    enum verb verb;
-    uint64_t connection;
-    uint64_t incarnation;
-    uint64_t sent_us;
-    uint64_t answer_us;
-    struct claim claim;
-    struct control as; /* holder, epoch; position of a store, poll, probe or page */
-    bool flag;         /* synchronously; many_new */
-    uint32_t max_rows;
-    size_t max_bytes;
-    int64_t new_from;
-};
-
-/* What comes back to the relay. */
-struct answer {
-    enum verb verb;
-    bool yes;
-    bool paused; /* of a renewal or store */
-    uint64_t sent_us;
-    struct lease_view view;
-    char base[SNAPSHOT_TEXT];
-    char target[SNAPSHOT_TEXT];
-    int64_t last_id;
-};
-
-/* ---- answers ---- */
-
-static void answer_lease(struct fake_source *s, struct answer *a)
-{
-    struct lease_view view = a->view;
-    str_set(&view.position.base, a->base);
-    str_set(&view.position.target, a->target);
-    view.position.last_id = a->last_id;
-    world_say(s->world, "relay %u: lease %s, epoch %lld, beat %lld", s->instance,
-              view.ours   ? "ours"
-              : view.free ? "free"
-                          : "another's",
-              (long long)view.epoch, (long long)view.beat);
-    relay_on_lease(s->relay, &view);
-    str_release(&view.position.base);
-    str_release(&view.position.target);
-}
-
-static bool is_write(enum verb v)
-{
-    return v == VERB_TAKE || v == VERB_RENEW || v == VERB_STORE || v == VERB_RELEASE;
-}
-
-static void deliver(void *self, void *arg)
-{
-    struct fake_source *s = self;
-    struct answer *a = arg;
-    enum lease_answer lease = !a->yes ? LEASE_LOST : a->paused ? LEASE_PAUSED : LEASE_OURS;
-    if (a->view.ours || (a->verb == VERB_RENEW && a->yes))
-        s->lease_until_us = a->sent_us + MS(s->plan->params.lease_ttl_ms) * 101 / 100;
-    else if ((a->verb == VERB_RENEW || a->verb == VERB_STORE) && !a->yes)
-        s->lease_until_us = 0; /* it has been told */
-    if (is_write(a->verb)) {   /* it has heard: while paused it asks for nothing */
-        s->world->sights[SIGHT_PAUSED] += a->paused && !s->heard_pause;
-        s->heard_pause = a->paused;
-    }
-    switch (a->verb) {
-    case VERB_TAKE:
-        answer_lease(s, a);
-        break;
-    case VERB_RENEW:
-        relay_on_renewed(s->relay, lease);
-        break;
-    case VERB_STORE:
-        relay_on_stored(s->relay, 0, lease);
-        break;
-    case VERB_RELEASE:
-        relay_on_released(s->relay);
-        break;
-    case VERB_PROBE:
-        s->read_busy = false;
-        relay_on_probed(s->relay, MAIN_STREAM, a->yes, a->last_id);
-        break;
-    case VERB_ARM:
-        relay_on_armed(s->relay, a->yes);
-        break;
-    case VERB_TELL:
-    case VERB_POLL:
-    case VERB_PAGE:
-    case VERB_DISARM:
-        break;
-    }
-}
-
-static void take(struct fake_source *s, const struct request *q, struct answer *a)
-{
-    struct database *db = s->db;
-    uint64_t before = db->control.holder;
-    a->view.ours = database_take(db, &q->claim);
-    if (a->view.ours && before != 0 && before != q->claim.holder)
-        s->world->sights[SIGHT_TAKEN_OVER]++;
-    s->world->sights[SIGHT_TAKEN_PAUSED] +=
-        a->view.ours && before != q->claim.holder && db->control.paused;
-    a->view.free = db->control.holder == 0;
-    a->view.same_instance =
-        !a->view.free && (s->plan->same_instance || db->control.instance == q->claim.instance);
-    a->view.paused = db->control.paused;
-    a->view.epoch = db->control.epoch;
-    a->view.beat = db->control.beat;
-    memcpy(a->base, db->control.base, sizeof a->base);
-    memcpy(a->target, db->control.target, sizeof a->target);
-    a->last_id = db->control.last_id;
-}
-
-/* The bell's lock belongs to the session: it goes when the sessions go. */
-static void ask_bell(struct fake_source *s, const struct request *q, struct answer *a)
-{
-    struct database *db = s->db;
-    if (q->verb == VERB_DISARM) {
-        if (db->bell_owner == s)
-            db->bell_owner = NULL;
-        return;
-    }
-    if (db->bell_owner == NULL && db->bell_shared == 0)
-        db->bell_owner = s;
-    db->rung_us = 0;
-    a->yes = db->bell_owner == s;
-    s->world->sights[SIGHT_BELL_BUSY] += !a->yes;
-}
-
-static void execute_write(struct fake_source *s, const struct request *q, struct answer *a)
-{
-    if (q->verb == VERB_TAKE)
-        take(s, q, a);
-    else if (q->verb == VERB_RENEW)
-        a->yes = database_renew(s->db, q->as.holder, q->as.epoch);
-    else if (q->verb == VERB_STORE)
-        a->yes = database_store(s->db, &q->as, q->flag);
-    else if (q->verb == VERB_RELEASE)
-        a->yes = database_release_lease(s->db, q->as.holder);
-    a->paused = s->db->control.paused && (q->verb != VERB_TAKE || a->view.ours);
-}
-
-static void execute_read(struct fake_source *s, const struct request *q, struct answer *a)
-{
-    if (q->verb == VERB_PROBE) {
-        a->yes = reading_probe(s, &q->as, q->max_rows, &a->last_id);
-        return;
-    }
-    struct reading_limits limits = {.max_rows = q->max_rows,
-                                    .max_bytes = q->max_bytes,
-                                    .many_new = q->flag,
-                                    .new_from = q->new_from};
-    if (q->verb == VERB_POLL)
-        reading_poll(s, q->as.base, &limits);
-    else
-        reading_page(s, &q->as, &limits);
-}
-
-static void execute(void *self, void *arg)
-{
-    struct fake_source *s = self;
-    const struct request *q = arg;
-    bool alive = q->connection == s->connection && s->connected;
-    bool same_server = q->incarnation == s->db->incarnation && s->db->up;
-    if (s->plan->defect == DEFECT_UNTOLD_CRASH)
-        same_server = s->db->up;
-    if (!same_server || (!alive && !(is_write(q->verb) && world_chance(s->world, 500))))
-        return;
-    if (!alive) {
-        s->world->sights[SIGHT_GHOST_WRITE]++;
-        world_say(s->world, "database: a %s of a broken session is executed", verbs[q->verb]);
-    }
-    struct answer *a = xcalloc(1, sizeof *a);
-    a->verb = q->verb;
-    a->sent_us = q->sent_us;
-    if (is_write(q->verb))
-        execute_write(s, q, a);
-    else if (q->verb == VERB_ARM || q->verb == VERB_DISARM)
-        ask_bell(s, q, a);
-    else if (q->verb == VERB_TELL)
-        database_tell(s->db, &q->as);
-    else
-        execute_read(s, q, a);
-    if (!alive || q->verb == VERB_TELL || q->verb == VERB_DISARM) {
-        free(a);
-    } else if (q->verb == VERB_POLL || q->verb == VERB_PAGE) {
-        free(a);
-        world_at(s->world, q->answer_us, &s->scope, reading_deliver, s, NULL);
-    } else {
-        world_at(s->world, q->answer_us, &s->scope, deliver, s, a);
-    }
-}
 
 /* ---- requests ---- */
 
 static struct request *request_new(struct fake_source *s, enum verb verb)
 {
-    struct request *q = xcalloc(1, sizeof *q);
+    bool lane = verb == VERB_CHANGE || verb == VERB_PAGE;
+    struct request *q = xcalloc(1, lane ? sizeof *q : offsetof(struct request, change));
     q->verb = verb;
     q->connection = s->connection;
     q->sent_us = s->world->now_us;
     q->incarnation = s->db->incarnation;
-    q->as.holder = s->holder;
+    q->holder = s->holder;
     return q;
 }
 
@@ -240,12 +37,12 @@ static void send_request(struct fake_source *s, enum session session, struct req
     s->free_us[session] = at;
     s->answer_us[session] = q->answer_us;
     if (at - w->now_us > MS(100))
-        world_say(w, "relay %u: a slow %s: %llu ms", s->instance, verbs[q->verb],
+        world_say(w, "relay %u: a slow %s: %llu ms", s->instance, verb_name(q->verb),
                   (unsigned long long)((at - w->now_us) / 1000));
-    world_at(w, at, NULL, execute, s, q);
+    world_at(w, at, NULL, server_execute, s, q);
 }
 
-static void copy_position(struct control *to, const struct position *from)
+static void copy_position(struct place *to, const struct position *from)
 {
     if (from->base.len >= SNAPSHOT_TEXT || from->target.len >= SNAPSHOT_TEXT)
         abort();
@@ -254,15 +51,56 @@ static void copy_position(struct control *to, const struct position *from)
     to->last_id = from->last_id;
 }
 
-static void begin_reading(struct fake_source *s)
+static void copy_slice(char *to, size_t size, struct slice from)
 {
-    if (s->read_busy)
+    if (from.len >= size)
+        abort();
+    memset(to, 0, size);
+    if (from.len > 0)
+        memcpy(to, from.ptr, from.len);
+}
+
+static void copy_filter(struct lane_row *l, const struct lane_filter *f)
+{
+    l->by = f->by;
+    copy_slice(l->topic, sizeof l->topic, f->topic);
+    copy_slice(l->key, sizeof l->key, f->key);
+    l->partition = f->partition;
+    l->partitions = f->partitions;
+}
+
+static void copy_trouble(struct fake_source *s, struct lane_row *l, const struct trouble *t)
+{
+    memcpy(l->cause, t->cause, sizeof l->cause);
+    memcpy(l->event_id, t->event_id, sizeof l->event_id);
+    l->row_id = t->row_id;
+    l->attempts = t->attempts;
+    l->next_try_us = s->world->now_us + MS(t->next_try_ms);
+    if ((t->event_id[0] == '\0') != (t->row_id == 0))
+        world_fail(s->world, "relay %u: lane %u: event '%s' and row %lld", s->instance, l->id,
+                   t->event_id, (long long)t->row_id);
+}
+
+static struct reading *begin_reading(struct fake_source *s, uint32_t stream)
+{
+    struct reading *r = &s->readings[stream != MAIN_STREAM];
+    if (r->busy)
         world_fail(s->world, "relay %u: a read is asked for while another is under way",
                    s->instance);
     if (s->heard_pause)
         world_fail(s->world, "relay %u: reads although it has heard that it is paused",
                    s->instance);
-    s->read_busy = true;
+    r->busy = true;
+    r->stream = stream;
+    return r;
+}
+
+static void once(struct fake_source *s, bool *out, const char *what)
+{
+    if (*out)
+        world_fail(s->world, "relay %u: a %s is asked for while another is under way", s->instance,
+                   what);
+    *out = true;
 }
 
 static void op_take(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t seen_beat)
@@ -279,21 +117,65 @@ static void op_take(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t 
 
 static void op_renew(void *ctx, int64_t epoch)
 {
-    struct request *q = request_new(ctx, VERB_RENEW);
-    q->as.epoch = epoch;
-    send_request(ctx, SESSION_CONTROL, q);
+    struct fake_source *s = ctx;
+    struct request *q = request_new(s, VERB_RENEW);
+    q->epoch = epoch;
+    once(s, &s->renew_out, "renewal");
+    send_request(s, SESSION_CONTROL, q);
 }
 
 static void op_store(void *ctx, int64_t epoch, const struct store_request *request)
 {
     struct fake_source *s = ctx;
     struct request *q = request_new(s, VERB_STORE);
-    q->as.epoch = epoch;
-    copy_position(&q->as, request->position);
-    q->as.published = request->events;
-    q->flag = request->synchronously;
-    world_say(s->world, "relay %u: store %s / %s / %lld", s->instance, q->as.base, q->as.target,
-              (long long)q->as.last_id);
+    q->store.holder = s->holder;
+    q->store.epoch = epoch;
+    q->store.lane = request->lane;
+    q->store.events = request->events;
+    q->store.synchronously = request->synchronously;
+    copy_position(&q->store.at, request->position);
+    once(s, &s->store_out[request->lane != 0], "store");
+    if (request->lane != 0)
+        s->stored_lane = request->lane;
+    if (s->change_out && (s->changing[0] == request->lane || s->changing[1] == request->lane))
+        world_fail(s->world, "relay %u: stores lane %u while it is being changed", s->instance,
+                   request->lane);
+    world_say(s->world, "relay %u: store lane %u %s / %s / %lld", s->instance, request->lane,
+              q->store.at.base, q->store.at.target, (long long)q->store.at.last_id);
+    send_request(s, SESSION_CONTROL, q);
+}
+
+static bool is_storing(const struct fake_source *s, uint32_t lane)
+{
+    return lane == 0 ? s->store_out[0] : s->store_out[1] && s->stored_lane == lane;
+}
+
+static void op_change(void *ctx, int64_t epoch, const struct lane_change *change)
+{
+    struct fake_source *s = ctx;
+    struct request *q = request_new(s, VERB_CHANGE);
+    struct change *c = &q->change;
+    c->holder = s->holder;
+    c->epoch = epoch;
+    c->kind = change->kind;
+    c->from = change->from;
+    c->events = change->events;
+    c->dead_letter = change->dead_letter_topic != NULL;
+    c->lane.id = change->lane;
+    copy_position(&c->lane.at, change->position);
+    if (change->kind == CHANGE_SPLIT)
+        copy_filter(&c->lane, change->filter);
+    if (change->kind != CHANGE_MERGE)
+        copy_trouble(s, &c->lane, change->trouble);
+    once(s, &s->change_out, "change");
+    s->changing[0] = change->lane;
+    s->changing[1] = change->kind == CHANGE_SPLIT   ? change->from
+                     : change->kind == CHANGE_MERGE ? 0
+                                                    : change->lane;
+    if (is_storing(s, s->changing[0]) || is_storing(s, s->changing[1]))
+        world_fail(s->world, "relay %u: changes lane %u while a position is being stored",
+                   s->instance, change->lane);
+    world_say(s->world, "relay %u: asks for a change of lane %u", s->instance, c->lane.id);
     send_request(s, SESSION_CONTROL, q);
 }
 
@@ -308,8 +190,11 @@ static void op_tell(void *ctx, int64_t epoch, const struct trouble *trouble)
 {
     struct fake_source *s = ctx;
     struct request *q = request_new(s, VERB_TELL);
-    q->as.epoch = epoch;
-    memcpy(q->as.trouble, trouble->cause, sizeof q->as.trouble);
+    q->tell = (struct telling){
+        .holder = s->holder, .epoch = epoch, .halted = trouble->halted, .row_id = trouble->row_id};
+    memcpy(q->tell.cause, trouble->cause, sizeof q->tell.cause);
+    if (trouble->lane != 0)
+        world_fail(s->world, "relay %u: tells a trouble of lane %u", s->instance, trouble->lane);
     world_say(s->world, "relay %u: trouble '%s' %s", s->instance, trouble->cause, trouble->text);
     send_request(s, SESSION_CONTROL, q);
 }
@@ -318,50 +203,77 @@ static void op_poll(void *ctx, const struct str *base, uint32_t max_rows, size_t
 {
     struct fake_source *s = ctx;
     struct position from = {.base = *base};
-    begin_reading(s);
+    begin_reading(s, MAIN_STREAM);
     struct request *q = request_new(s, VERB_POLL);
-    copy_position(&q->as, &from);
+    copy_position(&q->store.at, &from);
     q->max_rows = max_rows;
     q->max_bytes = max_bytes;
     send_request(s, SESSION_READ, q);
 }
 
+/* A lane's read waits until there is a session for it. */
+static void send_read(struct fake_source *s, struct request *q)
+{
+    if (q->stream == MAIN_STREAM) {
+        send_request(s, SESSION_READ, q);
+        return;
+    }
+    if (!s->lanes_opened)
+        s->free_us[SESSION_LANES] = s->world->now_us + world_delay(s->world, MS(5));
+    s->lanes_opened = true;
+    send_request(s, SESSION_LANES, q);
+}
+
 static void op_probe(void *ctx, uint32_t stream, const struct position *position, uint32_t few_rows)
 {
     struct fake_source *s = ctx;
-    (void)stream;
-    begin_reading(s);
+    begin_reading(s, stream);
     struct request *q = request_new(s, VERB_PROBE);
-    copy_position(&q->as, position);
+    copy_position(&q->store.at, position);
+    q->stream = stream;
     q->max_rows = few_rows;
-    send_request(s, SESSION_READ, q);
+    send_read(s, q);
 }
 
 static void op_page(void *ctx, uint32_t stream, const struct page_request *request)
 {
     struct fake_source *s = ctx;
-    (void)stream;
-    begin_reading(s);
+    begin_reading(s, stream);
     struct request *q = request_new(s, VERB_PAGE);
-    copy_position(&q->as, request->position);
-    q->flag = request->many_new;
+    copy_position(&q->store.at, request->position);
+    q->stream = stream;
+    q->many_new = request->many_new;
     q->new_from = request->new_from;
     q->max_rows = request->max_rows;
-    send_request(s, SESSION_READ, q);
+    q->filtered = request->filter != NULL;
+    q->scan_rows = request->scan_rows > 2 ? request->scan_rows : 2;
+    if (q->filtered)
+        copy_filter(&q->change.lane, request->filter);
+    if (q->filtered != (stream != MAIN_STREAM))
+        world_fail(s->world, "relay %u: stream %u: a page %s filter", s->instance, stream,
+                   q->filtered ? "with a" : "without");
+    send_read(s, q);
+}
+
+static struct reading *reading_of(struct fake_source *s, uint32_t stream)
+{
+    struct reading *r = &s->readings[stream != MAIN_STREAM];
+    if (r->stream != stream)
+        world_fail(s->world, "relay %u: stream %u has no rows, stream %u has", s->instance, stream,
+                   r->stream);
+    return r;
 }
 
 static void op_resume(void *ctx, uint32_t stream)
 {
-    (void)stream;
-    reading_resume(ctx, false);
+    reading_resume(reading_of(ctx, stream), false);
 }
 
 static void op_drop_rest(void *ctx, uint32_t stream)
 {
     struct fake_source *s = ctx;
-    (void)stream;
     s->world->sights[SIGHT_DROPPED]++;
-    reading_resume(ctx, true);
+    reading_resume(reading_of(s, stream), true);
 }
 
 static void op_arm(void *ctx, uint32_t bell)
@@ -384,8 +296,14 @@ static void forget(struct fake_source *s)
     s->connection++;
     s->opening = false;
     s->connected = false;
-    s->read_busy = false;
-    s->reading.open = false;
+    s->lanes_opened = false;
+    s->change_out = false;
+    s->renew_out = false;
+    for (int i = 0; i < READERS; i++) {
+        s->readings[i].busy = false;
+        s->readings[i].open = false;
+        s->store_out[i] = false;
+    }
     s->heard_pause = false;
     if (s->db->bell_owner == s)
         s->db->bell_owner = NULL;
@@ -461,6 +379,8 @@ void source_init(struct fake_source *s, struct world *w, const struct plan *plan
     s->plan = plan;
     s->db = db;
     s->scope.process = process;
+    for (int i = 0; i < READERS; i++)
+        s->readings[i].source = s;
 }
 
 void source_attach(struct fake_source *s, struct relay *relay, uint64_t holder, uint32_t instance)
@@ -478,7 +398,8 @@ void source_detach(struct fake_source *s)
 
 void source_release(struct fake_source *s)
 {
-    free(s->reading.rows);
+    for (int i = 0; i < READERS; i++)
+        free(s->readings[i].rows);
     str_release(&s->payload);
 }
 
@@ -488,6 +409,7 @@ const struct source_ops fake_source_ops = {
     .take = op_take,
     .renew = op_renew,
     .store = op_store,
+    .change = op_change,
     .release = op_release,
     .tell = op_tell,
     .poll = op_poll,

@@ -62,7 +62,22 @@ enum sight {
     X(EXPIRED, "leases not renewed in time")                                                       \
     X(PAUSED, "pauses that a leader heard of")                                                     \
     X(TAKEN_PAUSED, "takeovers of a paused relay")                                                 \
-    X(LIMITED, "sends while a limited rate was more than half used up")
+    X(LIMITED, "sends while a limited rate was more than half used up")                            \
+    X(FORBIDDEN, "batches refused since the topic is forbidden")                                   \
+    X(SPLIT_KEY, "lanes made for a key")                                                           \
+    X(SPLIT_PARTITION, "lanes made for a partition")                                               \
+    X(SPLIT_TOPIC, "lanes made for a topic")                                                       \
+    X(SPLIT_OFF_A_LANE, "lanes made off a wider lane")                                             \
+    X(TRY_FAILED, "lanes tried in vain")                                                           \
+    X(LANE_STORED, "positions stored of lanes that flow")                                          \
+    X(LANES_TAKEN, "takeovers with lanes")                                                         \
+    X(LANE_PAGE_BOUND, "lane pages that did not look at all rows")                                 \
+    X(GHOST_CHANGE, "changes of lanes that a broken session made")                                 \
+    X(STALE_CHANGE, "changes of lanes that came with an old epoch")                                \
+    X(ASKED, "lanes that an operator wanted tried")                                                \
+    X(GIVEN_UP, "events given up by an operator")                                                  \
+    X(SKIPPED, "events skipped by the relay")                                                      \
+    X(MERGED, "lanes merged")
 #define X(name, text) SIGHT_##name,
     SIGHTS(X)
 #undef X

@@ -26,7 +26,7 @@ static void unlock(struct writer *wr)
         ws->db->bell_shared--;
     ws->open--;
     wr->active = false;
-    uint64_t pause_us = world_delay(ws->world, MS(40));
+    uint64_t pause_us = world_delay(ws->world, MS(ws->plan->pause_ms));
     if (ws->plan->sparse)
         pause_us = wr->turn % 2 == 0 ? world_between(ws->world, MS(28), MS(40)) : MS(600);
     later(wr, pause_us, begin);
@@ -65,13 +65,22 @@ static void finish(void *self, void *arg)
     unlock(wr);
 }
 
+static void spoil(struct writers *ws, struct fact *f)
+{
+    f->poison = world_chance(ws->world, ws->plan->poison_permille) || ws->poisoned[f->key];
+    f->odd = ws->odd[f->key] && world_chance(ws->world, 500);
+    f->poison |= f->odd;
+    if (f->poison && ws->wrote_poison != NULL)
+        ws->wrote_poison(ws->ctx, f->key);
+}
+
 static void write_one(struct writer *wr)
 {
     struct writers *ws = wr->all;
     struct world *w = ws->world;
     uint32_t key = wr->keys[world_random(w) % wr->locked];
     uint32_t fact = oracle_wrote(ws->oracle, key, ++ws->version[key]);
-    ws->oracle->facts[fact].poison = world_chance(w, ws->plan->poison_permille);
+    spoil(ws, &ws->oracle->facts[fact]);
     if (wr->xid == 0)
         wr->xid = database_begin(ws->db);
     database_insert(ws->db, wr->xid, fact, writers_payload_bytes(ws->plan, fact));

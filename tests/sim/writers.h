@@ -43,6 +43,10 @@ struct writers {
     uint64_t quiet_from_us;               /* nor in the quiet time */
     uint64_t quiet_until_us;
     uint32_t open;
+    bool poisoned[MAX_KEYS]; /* whatever is written for the key cannot be published */
+    bool odd[MAX_KEYS];      /* half of it has no legal topic */
+    void (*wrote_poison)(void *ctx, uint32_t key);
+    void *ctx;
 };
 
 void writers_start(struct writers *ws, struct world *w, const struct plan *plan,
