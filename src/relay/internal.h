@@ -378,6 +378,9 @@ void merge_done(struct relay *r, struct stream *s);
 void stall_pump(struct relay *r, struct stream *s);
 
 /* recovery.c */
+/* The next `entries` go in groups, from the window's end: each is acknowledged before the next one,
+ * of twice the size, is sent. */
+void recovery_careful(struct stream *s, uint32_t entries, uint32_t group);
 /* What is refused first decides which topic and partition a lane would cover, and whose route. */
 void recovery_blame(struct stream *s, const struct window_entry *e);
 void recovery_again(struct relay *r, struct stream *s); /* feeds, from the beginning */

@@ -188,13 +188,17 @@ static uint32_t rows_that_fit(const struct stream *s, uint32_t most)
     uint32_t rows = window_free(&s->window);
     size_t room = s->window_bytes;
     size_t by_bytes;
+    uint32_t group;
 
     if (rows < (s->window.capacity + 3) / 4)
         return 0;
     if (s->rec.careful > 0 && s->lane != 0) { /* the next group is fetched when it may be sent */
         if (s->window.in_flight > 0)
             return 0;
-        most = s->rec.group < most ? s->rec.group : most;
+        group = s->window.head < s->rec.group_end
+                    ? (uint32_t)(s->rec.group_end - s->window.head)
+                    : s->rec.group * 2;
+        most = group < most ? group : most;
     }
     if (s->window.in_flight > 0) {
         if (s->window.in_flight_bytes >= room - room / 4)

@@ -251,14 +251,20 @@ void recovery_halt(struct relay *r, struct stream *s)
     stream_note(r, s, RELAY_NOTE_HALTED);
 }
 
+void recovery_careful(struct stream *s, uint32_t entries, uint32_t group)
+{
+    s->rec.careful = entries;
+    s->rec.group = group;
+    s->rec.group_end = s->window.head + group;
+}
+
 /* A batch was refused as a whole: the culprit is among its entries. They go in groups, the first of
  * half of them; the group that is refused is searched in the same way, and at last one is alone. */
 static void search(struct relay *r, struct stream *s, uint32_t suspects)
 {
     struct recovering *c = &s->rec;
 
-    c->careful = suspects > 0 ? suspects : 1;
-    c->group = (c->careful + 1) / 2;
+    recovery_careful(s, suspects > 0 ? suspects : 1, suspects > 1 ? suspects / 2 : 1);
     pause_feed(r, s);
     c->retry_at = relay_now(r); /* at once */
 }
@@ -307,15 +313,12 @@ static void replace_producer(struct relay *r, struct stream *s)
     } else if (refusal_class(c->cause) != REFUSAL_MESSAGE) {
         /* The oldest one shows whether it has passed; sent along, those behind it would arrive once
          * more at every attempt. */
-        if (c->careful == 0) {
-            c->careful = 1;
-            c->group = 1;
-        }
+        if (c->careful == 0)
+            recovery_careful(s, 1, 1);
         pause_feed(r, s);
     } else if (c->culprit_known) {
         recovery_halt(r, s);
-        c->careful = 1;
-        c->group = 1;
+        recovery_careful(s, 1, 1);
     } else {
         search(r, s, suspects);
     }

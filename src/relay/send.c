@@ -148,9 +148,8 @@ static void push(struct relay *r, struct stream *s, const struct event *e, uint3
         split_blame(r, s, w->head); /* should it be refused */
     if (w->in_flight == 0) {
         s->rec.progress_at = relay_now(r);
-        s->rec.group_end = w->head + s->rec.group;
-        if (s->rec.group < UINT32_MAX / 2)
-            s->rec.group *= 2; /* the one before was taken */
+        if (s->rec.careful > 0 && w->head >= s->rec.group_end)
+            recovery_careful(s, s->rec.careful, s->rec.group * 2); /* that one was taken */
     }
     topics_sent(&s->topics, topic, partition, window_push(w, &entry));
     rate_take(&r->rate, relay_now(r));

@@ -155,8 +155,7 @@ void try_skipped(struct relay *r, struct stream *s)
     forget_trouble(l);
     s->trying.burying = false;
     s->trying.named = 0;
-    s->rec.careful = 1;
-    s->rec.group = 1;
+    recovery_careful(s, 1, 1);
     recovery_again(r, s);
 }
 
@@ -175,8 +174,7 @@ static void begin(struct relay *r, struct lane *l, struct stream *s)
     window_load(&s->window, &l->position);
     reading_reset(r, s);
     s->storing.dirty_since = 0;
-    s->rec.careful = 1;
-    s->rec.group = 1;
+    recovery_careful(s, 1, 1);
     s->rec.attempts = 0;
     s->rec.culprit_known = false;
     s->rec.stalled = false;

@@ -5,6 +5,7 @@
 
 #include "relay/relay.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,7 @@ static inline const char *slice_text(struct slice s)
 /* What another stream than main's asks for begins with its number. */
 static inline const char *of(uint32_t stream)
 {
-    static char text[8];
+    static char text[16];
 
     if (stream == MAIN_STREAM)
         return "";
