@@ -69,7 +69,8 @@ static void build_index(struct lanes *t)
     }
 }
 
-/* The narrowest that covers it; NULL: it is main's. */
+/* The narrowest that covers it, of two by partition, made when the topic had different numbers of
+ * them, the older; NULL: it is main's. */
 static const struct lane *owner_of(const struct lanes *t, struct slice topic, struct slice key)
 {
     const struct lane *owner = NULL;
@@ -81,7 +82,9 @@ static const struct lane *owner_of(const struct lanes *t, struct slice topic, st
         const struct lane *l = &t->list[t->wide[i]];
         struct lane_filter f = lane_filter_of(l);
 
-        if ((owner == NULL || l->by < owner->by) && lane_filter_covers(&f, topic, key))
+        if (owner != NULL && (l->by > owner->by || (l->by == owner->by && l->id > owner->id)))
+            continue;
+        if (lane_filter_covers(&f, topic, key))
             owner = l;
     }
     return owner;
@@ -108,7 +111,9 @@ bool lanes_has_wider(const struct relay *r, const struct lane *l)
         const struct lane *w = &t->list[t->wide[i]];
         struct lane_filter f = lane_filter_of(w);
 
-        if (w->by <= l->by)
+        if (w->by < l->by)
+            continue;
+        if (w->by == l->by && (w->id <= l->id || w->partitions == l->partitions))
             continue;
         if (l->by == LANE_BY_KEY
                 ? lane_filter_covers(&f, str_slice(&l->topic), str_slice(&l->key))

@@ -129,7 +129,8 @@ static void hold_pump(struct relay *r, struct stream *s)
 
     if (s->rec.feed == FEED_CHANGE && s->rec.change == CHANGE_MERGE)
         return; /* until the answer */
-    if (s->rec.feed != FEED_RUN) {
+    /* A wider one may have been made since it was chosen. */
+    if (s->rec.feed != FEED_RUN || lanes_has_wider(r, lanes_find(r, s->lane))) {
         let_go(r);
         return;
     }
