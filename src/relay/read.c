@@ -301,11 +301,13 @@ static void held_pump(struct relay *r, struct stream *s)
         relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
         RELAY_OP(r, r->source->drop_rest(r->source_ctx, s->number));
-    } else if (!d->blocked && send_has_room(s)) {
+    } else if (!d->blocked && send_has_room(s) && !rate_is_spent(&r->rate, relay_now(r))) {
         d->held = false;
         RELAY_OP(r, r->source->resume(r->source_ctx, s->number));
     } else {
         relay_due(r, d->held_since + HOLD_MS);
+        if (rate_is_spent(&r->rate, relay_now(r)))
+            relay_due(r, rate_due(&r->rate));
     }
 }
 
