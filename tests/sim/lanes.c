@@ -166,21 +166,15 @@ static bool fail(struct database *db, const struct change *c)
     return true;
 }
 
+/* That nothing before it is lost is judged with the position. */
 static void judge_skip(struct database *db, const struct change *c)
 {
-    const struct lane_row *l = database_lane(db, c->lane.id);
     const struct row *r = row_of(db, c->lane.row_id);
-    if (r == NULL || !database_is_next(db, l, c->lane.row_id)) {
-        /* its own position may have been stored before: then the row must be just behind it */
-        struct lane_row then = *l;
-        then.at = c->lane.at;
-        then.at.last_id = c->lane.row_id - 1;
-        if (r == NULL || !database_is_next(db, &then, c->lane.row_id))
-            world_fail(db->world, "lane %u: row %" PRId64 " is skipped and is not its next one",
-                       c->lane.id, c->lane.row_id);
-    }
-    if (r == NULL)
+    if (r == NULL || r->settled) {
+        world_fail(db->world, "lane %u: row %" PRId64 " is skipped, and was not waiting",
+                   c->lane.id, c->lane.row_id);
         return;
+    }
     const struct fact *f = &db->oracle->facts[r->fact];
     if (!f->poison)
         world_fail(db->world, "event %u is skipped, but nothing is wrong with it", r->fact);
@@ -269,6 +263,9 @@ bool database_change(struct database *db, const struct change *c)
     if (!done)
         return false;
     database_judge(db);
+    const struct row *given_up = row_of(db, c->kind == CHANGE_SKIP ? c->lane.row_id : 0);
+    if (given_up != NULL && !given_up->settled)
+        world_fail(db->world, "lane %u: skips a row, and stays before it", c->lane.id);
     database_written(db, true);
     return true;
 }

@@ -262,6 +262,21 @@ void node_pause(struct node *n, uint64_t us, bool threads_too)
         n->threads.paused_until_us = n->scope.paused_until_us;
 }
 
+/* Main's window, and a smaller one of each lane that is tried. */
+static void judge_room(const struct node *n)
+{
+    uint32_t lanes = n->plan->scenario == SCENARIO_LANES ? n->params.lanes_in_parallel : 0;
+    uint32_t events = n->params.window_events + lanes * (n->params.window_events / 4 + 1);
+    size_t bytes = n->params.window_bytes + LARGEST_MESSAGE +
+                   lanes * (n->params.window_bytes / 8 + 1 + LARGEST_MESSAGE);
+    if (relay_window_events(n->relay) > events)
+        world_fail(n->world, "relay %u: %u events in a window of %u", n->number,
+                   relay_window_events(n->relay), events);
+    if (relay_window_bytes(n->relay) > bytes)
+        world_fail(n->world, "relay %u: %zu bytes in flight, %zu allowed", n->number,
+                   relay_window_bytes(n->relay), bytes);
+}
+
 void node_check(struct node *n)
 {
     if (n->relay == NULL)
@@ -271,10 +286,5 @@ void node_check(struct node *n)
     if (relay_state(n->relay) != RELAY_LEADING || relay_window_events(n->relay) > 0 ||
         relay_paused(n->relay))
         n->source.idle_since_us = n->world->now_us;
-    if (relay_window_events(n->relay) > n->params.window_events)
-        world_fail(n->world, "relay %u: %u events in a window of %u", n->number,
-                   relay_window_events(n->relay), n->params.window_events);
-    if (relay_window_bytes(n->relay) > n->params.window_bytes + LARGEST_MESSAGE)
-        world_fail(n->world, "relay %u: %zu bytes in flight, %zu allowed", n->number,
-                   relay_window_bytes(n->relay), n->params.window_bytes);
+    judge_room(n);
 }

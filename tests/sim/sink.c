@@ -286,6 +286,8 @@ static int op_reset(void *ctx, uint32_t stream, struct err *err)
     s->open = true;
     if (world_chance(s->world, s->plan->no_reset_permille)) {
         s->world->sights[SIGHT_NO_PRODUCER]++;
+        if (s->plan->troubles > 0) /* and why it was replaced is forgotten with that: no lane */
+            oracle_excuse(s->cluster->oracle, 0, "no producer");
         world_say(s->world, "relay %u: no new producer", s->sink->instance);
         return err_set(err, ERR_UNAVAILABLE, "no producer can be made now");
     }

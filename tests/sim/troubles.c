@@ -235,7 +235,7 @@ void troubles_schedule(struct sim *s)
 {
     for (uint32_t i = 0; i < s->plan.troubles; i++)
         schedule(s);
-    if (s->plan.params.max_rate > 0) /* then all wait for that */
+    if (s->plan.params.max_rate > 0 || s->plan.bulk) /* then all wait for that */
         s->oracle.disturbed_until_us = UINT64_MAX;
     if (s->plan.troubles > 0)
         operate(s, NULL);
