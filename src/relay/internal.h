@@ -376,6 +376,8 @@ void merge_done(struct relay *r, struct stream *s);
 
 /* stall.c */
 void stall_pump(struct relay *r, struct stream *s);
+/* Before the producer of a refusal goes: a partition that is gone may be one of a topic that is. */
+void stall_look_wider(struct relay *r, struct stream *s);
 
 /* recovery.c */
 /* The next `entries` go in groups, from the window's end: each is acknowledged before the next one,

@@ -291,6 +291,8 @@ static void replace_producer(struct relay *r, struct stream *s)
     uint32_t unsettled = (uint32_t)(s->window.head - s->window.settled);
     uint32_t suspects = unsettled;
 
+    if (c->cause == REFUSAL_PARTITION_GONE)
+        stall_look_wider(r, s);
     if (c->suspect >= s->window.settled && c->suspect - s->window.settled < unsettled)
         suspects = (uint32_t)(c->suspect - s->window.settled) + 1;
     /* Anything else that is unsettled may be the lane's, and then it comes before. */

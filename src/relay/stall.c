@@ -130,6 +130,24 @@ static bool part_pump(struct relay *r, struct stream *s)
     return false;
 }
 
+/* Of a topic that was deleted each partition is gone: one lane for all of them, and not one each. */
+void stall_look_wider(struct relay *r, struct stream *s)
+{
+    struct recovering *c = &s->rec;
+    struct window_entry gone = {.partition = c->culprit.partition};
+    enum refusal cause = REFUSAL_NONE;
+    struct err err = {0};
+    bool added;
+
+    gone.topic = topics_find(&s->topics, str_slice(&c->culprit.topic), &added);
+    if (added || !ask(r, s, &gone, &cause, &err) || refusal_class(cause) != REFUSAL_TOPIC ||
+        cause == REFUSAL_PARTITION_GONE)
+        return;
+    c->cause = cause;
+    trouble_set(s, cause, err.text);
+    (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s", str_text(&c->culprit.topic));
+}
+
 /* ---- a lane ---- */
 
 /* Its try has failed when what it waits for is not there, or when nothing came for so long. */

@@ -183,6 +183,27 @@ static void a_missing_topic_makes_one_lane(void **state)
     forget_said();
 }
 
+/* The first that is refused for it is one of a partition; the brokers say that the topic is gone. */
+static void partitions_of_a_missing_topic_make_one_lane(void **state)
+{
+    (void)state;
+    open_topic();
+    batch("13:13:", true);
+    assert_int_equal(row_for(2, "x"), ROW_TAKEN);
+    fetched(1, false);
+    script.learns = true;
+    script.learnt = REFUSAL_TOPIC_MISSING;
+    forget_said();
+    refuse(1, REFUSAL_PARTITION_GONE);
+    pass_ms(1);
+    expect("diagnose(0) reset split(1 from 0 by topic a-events/ at 11:11:|13:13:|0) ");
+    assert_string_equal(script.parked.cause, "topic_missing");
+    assert_string_equal(script.parked.topic, "a-events");
+    relay_on_changed(script.relay, LEASE_OURS);
+    assert_lanes(0, 0, 1);
+    forget_said();
+}
+
 /* Beyond max_lanes the topic is the lane. */
 static void too_many_lanes_become_one(void **state)
 {
@@ -278,6 +299,7 @@ int main(void)
         TEST(an_invalid_row_makes_a_lane_and_costs_no_producer),
         TEST(an_event_behind_unsettled_ones_is_not_named),
         TEST(a_missing_topic_makes_one_lane),
+        TEST(partitions_of_a_missing_topic_make_one_lane),
         TEST(too_many_lanes_become_one),
         TEST(a_silent_partition_makes_a_lane),
         TEST(silence_of_all_makes_no_lane),
