@@ -29,14 +29,22 @@ static unsigned rank_of(enum lane_change_kind kind)
     return 3;
 }
 
-/* A store of the same position must have been answered: it is older. */
-static bool is_ready(const struct relay *r, const struct stream *s)
+/* A store of the same position must have been answered: it is older. A merge that waits behind a
+ * split is wanted no longer. */
+static bool is_ready(struct relay *r, struct stream *s)
 {
-    return s->rec.feed == FEED_CHANGE && !s->storing.out &&
-           (s->rec.change != CHANGE_MERGE || !r->main.storing.out);
+    if (s->rec.feed != FEED_CHANGE || s->storing.out)
+        return false;
+    if (s->rec.change != CHANGE_MERGE)
+        return true;
+    if (merge_is_ready(r, s))
+        return !r->main.storing.out;
+    merge_let_go(r);
+    recovery_again(r, s);
+    return false;
 }
 
-static struct stream *most_urgent(const struct relay *r)
+static struct stream *most_urgent(struct relay *r)
 {
     struct stream *urgent = NULL;
 

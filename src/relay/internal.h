@@ -74,7 +74,7 @@ struct reading {
         blocked; /* an opener or a full queue is in the way: nothing to do before the next report */
     bool complete;       /* FETCH_POLL: the rows are the whole batch */
     uint32_t taken;      /* rows of the present fetch that went into the window */
-    uint32_t page_rows;  /* what was asked for */
+    uint32_t asked;      /* how many at the most */
     struct str snapshot; /* of the present poll */
     bool probed;         /* the open batch has been probed */
     bool many_new;
@@ -332,7 +332,7 @@ void lanes_remove(struct relay *r, uint32_t id);
 void lane_release(struct lane *l);
 bool lane_wants_person(const struct lane *l); /* its cause is an event: nothing mends that */
 uint32_t lanes_by_key(const struct relay *r); /* how many */
-/* Whether another one covers all that it covers. */
+/* Whether a wider one covers some of what it covers. */
 bool lanes_has_wider(const struct relay *r, const struct lane *l);
 /* Whether the stream goes over this row: it belongs to another one, or is given up. */
 bool lanes_pass(struct relay *r, const struct stream *s, const struct event *e);
@@ -369,6 +369,9 @@ void try_end(struct relay *r, struct stream *s); /* the stream is free; the lane
 /* merge.c */
 void frontier_set(struct relay *r, struct slice snapshot, bool looked);
 bool frontier_is_beyond(const struct relay *r, const struct str *snapshot);
+/* Both stand at one place, at a batch's end, with nothing unsettled. */
+bool merge_is_ready(const struct relay *r, const struct stream *s);
+void merge_let_go(struct relay *r);
 bool merge_holds(const struct relay *r, const struct stream *s);
 void merge_pump(struct relay *r);
 void merge_prepare(struct relay *r, struct stream *s, struct lane_change *c);

@@ -62,13 +62,13 @@ bool frontier_is_beyond(const struct relay *r, const struct str *snapshot)
 /* ---- the merge ---- */
 
 /* Nothing is unsettled, and it stands between two batches. */
-static bool is_empty(struct stream *s)
+static bool is_empty(const struct stream *s)
 {
-    return s->window.head == s->window.settled && window_open_batch(&s->window) == NULL &&
+    return s->window.head == s->window.settled && s->window.batch_count == 0 &&
            s->reading.fetch == FETCH_NONE;
 }
 
-static bool is_up_to_date(const struct relay *r, struct stream *s)
+static bool is_up_to_date(const struct relay *r, const struct stream *s)
 {
     return is_empty(s) && !frontier_is_beyond(r, window_read_base(&s->window));
 }
@@ -115,10 +115,19 @@ bool merge_holds(const struct relay *r, const struct stream *s)
     return s->number == MAIN_STREAM && r->lanes.held_for != 0;
 }
 
-static void let_go(struct relay *r)
+void merge_let_go(struct relay *r)
 {
     r->lanes.held_for = 0;
     r->lanes.held_since = 0;
+}
+
+bool merge_is_ready(const struct relay *r, const struct stream *s)
+{
+    const struct stream *m = &r->main;
+
+    return m->rec.feed == FEED_RUN && is_empty(m) && is_empty(s) &&
+           lane_name_eq(str_slice(&m->window.base), str_slice(&s->window.base)) &&
+           !lanes_has_wider(r, lanes_find(r, s->lane));
 }
 
 /* Main waits at its batch's end; the lane is about to be there, or not. */
@@ -131,7 +140,7 @@ static void hold_pump(struct relay *r, struct stream *s)
         return; /* until the answer */
     /* A wider one may have been made since it was chosen. */
     if (s->rec.feed != FEED_RUN || lanes_has_wider(r, lanes_find(r, s->lane))) {
-        let_go(r);
+        merge_let_go(r);
         return;
     }
     if (window_open_batch(&m->window) != NULL || m->reading.fetch != FETCH_NONE) {
@@ -140,8 +149,7 @@ static void hold_pump(struct relay *r, struct stream *s)
     }
     if (t->held_since == 0)
         t->held_since = relay_now(r);
-    if (m->rec.feed == FEED_RUN && is_empty(m) && is_empty(s) &&
-        lane_name_eq(str_slice(&m->window.base), str_slice(&s->window.base))) {
+    if (merge_is_ready(r, s)) {
         change_want(s, CHANGE_MERGE);
         return;
     }
@@ -153,7 +161,7 @@ static void hold_pump(struct relay *r, struct stream *s)
     s->trying.merge_due = relay_now(r) + pacing_backoff_ms(s->trying.merge_failures + 1,
                                                            AGAIN_FIRST_MS, AGAIN_MAX_MS,
                                                            r->host->random(r->host_ctx));
-    let_go(r);
+    merge_let_go(r);
 }
 
 void merge_pump(struct relay *r)
@@ -173,7 +181,7 @@ void merge_pump(struct relay *r)
     }
     l = lanes_find(r, t->held_for);
     if (l == NULL || l->stream == 0)
-        let_go(r);
+        merge_let_go(r);
     else
         hold_pump(r, r->streams[l->stream]);
 }
@@ -196,6 +204,6 @@ void merge_done(struct relay *r, struct stream *s)
     relay_enter(r);
     try_end(r, s);
     lanes_remove(r, t.lane);
-    let_go(r);
+    merge_let_go(r);
     r->host->note(r->host_ctx, RELAY_NOTE_LANE_MERGED, &t);
 }

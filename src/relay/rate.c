@@ -49,14 +49,6 @@ uint64_t rate_due(const struct rate *r)
     return r->at_ms + (share - r->thousandths + r->per_s - 1) / r->per_s;
 }
 
-bool rate_is_spent(struct rate *r, uint64_t now_ms)
-{
-    if (r->per_s == 0)
-        return false;
-    fill(r, now_ms);
-    return r->thousandths < 1000;
-}
-
 void rate_take(struct rate *r, uint64_t now_ms)
 {
     if (r->per_s == 0)

@@ -4,7 +4,6 @@
 #ifndef OUTBOXD_RELAY_RATE_H
 #define OUTBOXD_RELAY_RATE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct rate {
@@ -23,9 +22,6 @@ uint32_t rate_events(struct rate *r, uint64_t now_ms);
 
 /* When rate_events will answer more than 0, if nothing is taken. */
 uint64_t rate_due(const struct rate *r);
-
-/* Not even one may go: others have taken what was there when it was asked for. */
-bool rate_is_spent(struct rate *r, uint64_t now_ms);
 
 /* One event goes. */
 void rate_take(struct rate *r, uint64_t now_ms);

@@ -211,22 +211,37 @@ static uint32_t rows_that_fit(const struct stream *s, uint32_t most)
     return rows < most ? rows : most;
 }
 
+/* What streams have asked for, and may send. */
+static uint32_t promised_rows(const struct relay *r)
+{
+    uint32_t n = 0;
+
+    for (const struct stream *s = NULL; (s = relay_next_stream(r, s)) != NULL;)
+        if (s->reading.fetch == FETCH_POLL || s->reading.fetch == FETCH_PAGE)
+            n += s->reading.asked - s->reading.taken;
+    return n;
+}
+
 /* Of those that fit, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
 uint32_t reading_rows(struct relay *r, struct stream *s, uint32_t most)
 {
     uint32_t rows = rows_that_fit(s, most);
     uint32_t may_go = rows > 0 ? rate_events(&r->rate, relay_now(r)) : UINT32_MAX;
+    uint32_t promised = promised_rows(r);
 
     if (may_go == 0)
         relay_due(r, rate_due(&r->rate));
+    else if (may_go != UINT32_MAX) /* else the answer of who was promised them comes first */
+        may_go = may_go > promised ? may_go - promised : 0;
     return rows < may_go ? rows : may_go;
 }
 
-static void begin_fetch(struct relay *r, struct stream *s, enum fetch kind)
+static void begin_fetch(struct relay *r, struct stream *s, enum fetch kind, uint32_t rows)
 {
     struct reading *d = &s->reading;
 
     d->fetch = kind;
+    d->asked = rows;
     d->discard = false;
     d->held = false;
     d->first_held = 0;
@@ -244,7 +259,7 @@ static void ask_poll(struct relay *r, struct stream *s, uint32_t rows)
     struct reading *d = &s->reading;
     size_t bytes = r->params.window_bytes < POLL_BYTES ? r->params.window_bytes : POLL_BYTES;
 
-    begin_fetch(r, s, FETCH_POLL);
+    begin_fetch(r, s, FETCH_POLL, rows);
     if (d->bell == BELL_ARMED)
         d->bell = BELL_CHECKED; /* this look begins after the bell was armed */
     r->counters.polls++;
@@ -276,7 +291,7 @@ void reading_ask(struct relay *r, struct stream *s, uint32_t rows)
 
     reading_position(s, &at);
     if (!d->probed) {
-        begin_fetch(r, s, FETCH_PROBE);
+        begin_fetch(r, s, FETCH_PROBE, 0);
         RELAY_OP(r, r->source->probe(r->source_ctx, s->number, &at, POLL_ROWS));
         return;
     }
@@ -287,8 +302,7 @@ void reading_ask(struct relay *r, struct stream *s, uint32_t rows)
         request.filter = &filter;
         request.scan_rows = LANE_SCAN_ROWS;
     }
-    begin_fetch(r, s, FETCH_PAGE);
-    d->page_rows = rows;
+    begin_fetch(r, s, FETCH_PAGE, rows);
     r->counters.pages++;
     RELAY_OP(r, r->source->page(r->source_ctx, s->number, &request));
 }
@@ -301,13 +315,11 @@ static void held_pump(struct relay *r, struct stream *s)
         relay_now(r) - d->first_held >= PAGE_HELD_MS) {
         d->held = false;
         RELAY_OP(r, r->source->drop_rest(r->source_ctx, s->number));
-    } else if (!d->blocked && send_has_room(s) && !rate_is_spent(&r->rate, relay_now(r))) {
+    } else if (!d->blocked && send_has_room(s)) {
         d->held = false;
         RELAY_OP(r, r->source->resume(r->source_ctx, s->number));
     } else {
         relay_due(r, d->held_since + HOLD_MS);
-        if (rate_is_spent(&r->rate, relay_now(r)))
-            relay_due(r, rate_due(&r->rate));
     }
 }
 
@@ -409,7 +421,7 @@ static void page_fetched(struct relay *r, struct stream *s, uint32_t rows, bool 
 {
     struct reading *d = &s->reading;
 
-    if (dropped || d->taken < rows || rows >= d->page_rows)
+    if (dropped || d->taken < rows || rows >= d->asked)
         return; /* there is more */
     window_complete_batch(&s->window);
     d->cause = WAKEUP_POLLED;

@@ -225,9 +225,6 @@ enum row_verdict relay_on_row(struct relay *r, uint32_t stream, const struct eve
         return hold(r, s);
     if (lanes_pass(r, s, e))
         return pass_row(r, s, e);
-    /* What was there when this was asked for, another stream may have used up. */
-    if (rate_is_spent(&r->rate, relay_now(r)))
-        return hold(r, s);
     if (try_buries(r, s, e))
         return bury_row(r, s, e);
     r->in_op = true;
