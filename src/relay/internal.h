@@ -131,6 +131,15 @@ struct culprit {
     int32_t partitions; /* how many the topic had */
 };
 
+/* Something else that is silent, besides the culprit. */
+struct silent {
+    uint32_t topic;
+    int32_t partition;
+    int32_t partitions;
+    uint32_t route;
+    enum refusal cause; /* NONE: the brokers say that nothing is wrong with it */
+};
+
 struct recovering {
     enum feed feed;
     uint64_t deadline; /* FEED_RECOVER: for all reports ... */
@@ -141,6 +150,8 @@ struct recovering {
     bool culprit_known; /* the message was alone in flight: it is to blame */
     bool sound;         /* the producer has refused nothing that it took: it may stay */
     struct culprit culprit;
+    struct silent *silent; /* they become lanes after the culprit */
+    uint32_t silent_count;
     uint64_t retry_at; /* FEED_PAUSE, FEED_HALT */
     uint32_t attempts; /* since the settled prefix last moved */
     uint32_t careful;   /* so many entries go in groups, to find the culprit of a refused batch */
@@ -380,6 +391,8 @@ void merge_done(struct relay *r, struct stream *s);
 /* stall.c */
 void stall_pump(struct relay *r, struct stream *s);
 /* Before the producer of a refusal goes: a partition that is gone may be one of a topic that is. */
+/* What else was found silent when the culprit was becomes the next lane; false: nothing. */
+bool stall_next(struct relay *r, struct stream *s);
 void stall_look_wider(struct relay *r, struct stream *s);
 
 /* recovery.c */

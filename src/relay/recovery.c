@@ -118,6 +118,7 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
         c->culprit_known = false;
         c->sound = false;
         c->suspect = s->window.settled;
+        c->silent_count = 0;
         c->deadline = relay_now(r) + DRAIN_REPORTS_MS;
         c->quiet = relay_now(r) + DRAIN_QUIET_MS;
     }
@@ -344,7 +345,7 @@ void recovery_parked(struct relay *r, struct stream *s)
     c->stalled = false;
     c->attempts = 0;
     c->careful = 0;
-    if (r->state == RELAY_LEADING)
+    if (r->state == RELAY_LEADING && !stall_next(r, s))
         recovery_again(r, s);
 }
 

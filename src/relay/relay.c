@@ -124,6 +124,7 @@ void stream_release(struct stream *s)
     str_release(&s->reading.snapshot);
     str_release(&s->rec.culprit.topic);
     str_release(&s->rec.culprit.key);
+    free(s->rec.silent);
 }
 
 struct stream *relay_stream(struct relay *r, uint32_t number)

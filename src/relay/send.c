@@ -6,6 +6,7 @@
 #include "relay/internal.h"
 
 #include "message/dead.h"
+#include "message/murmur2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -143,6 +144,8 @@ static void push(struct relay *r, struct stream *s, const struct event *e, uint3
         .partition = partition,
     };
 
+    if (partition < 0)
+        entry.key_hash = murmur2(r->message.key.ptr, r->message.key.len);
     memcpy(entry.event_id, e->event_id, sizeof entry.event_id);
     if (w->head == w->settled)
         split_blame(r, s, w->head); /* should it be refused */

@@ -3,12 +3,35 @@
  * not there: where the route parks, that becomes a lane, and the try of a lane has failed. */
 #include "relay/internal.h"
 
+#include "message/murmur2.h"
+
 #include <stdio.h>
 #include <string.h>
 
-static const struct window_entry *oldest_of(struct stream *s)
+#define SILENT_MAX 32U /* found in one go; what is beyond is found in the next */
+
+static int32_t partitions_of(struct relay *r, struct stream *s, uint32_t topic)
 {
-    return s->window.in_flight > 0 ? window_at(&s->window, s->window.settled) : NULL;
+    int32_t count;
+
+    r->in_op = true;
+    count = r->sink->partitions(r->sink_ctx, s->number, topic);
+    r->in_op = false;
+    return count;
+}
+
+/* It was perhaps sent before anybody knew how many partitions there are. */
+static const struct window_entry *oldest_of(struct relay *r, struct stream *s)
+{
+    struct window_entry *e;
+    int32_t count;
+
+    if (s->window.in_flight == 0)
+        return NULL;
+    e = window_at(&s->window, s->window.settled);
+    if (e->partition < 0 && (count = partitions_of(r, s, e->topic)) > 0)
+        e->partition = murmur2_place(e->key_hash, count);
+    return e;
 }
 
 static bool ask(struct relay *r, struct stream *s, const struct window_entry *oldest,
@@ -28,20 +51,104 @@ static bool ask(struct relay *r, struct stream *s, const struct window_entry *ol
     return learnt;
 }
 
+/* ---- what else is silent ---- */
+
+static bool is_whole_topic(enum refusal cause)
+{
+    return refusal_class(cause) == REFUSAL_TOPIC && cause != REFUSAL_PARTITION_GONE;
+}
+
+/* Found already, or the culprit itself. */
+static bool is_known(const struct recovering *c, const struct window_entry *culprit,
+                     const struct window_entry *e)
+{
+    if (e->topic == culprit->topic &&
+        (e->partition == culprit->partition || is_whole_topic(c->cause)))
+        return true;
+    for (uint32_t i = 0; i < c->silent_count; i++)
+        if (e->topic == c->silent[i].topic &&
+            (e->partition == c->silent[i].partition || is_whole_topic(c->silent[i].cause)))
+            return true;
+    return false;
+}
+
+/* A broker that is down silences partitions, a deleted topic may not be the only one: each would cost
+ * main its patience anew. What is as old as the culprit's patience, and of which nothing has come,
+ * is looked at together with it. */
+static void gather(struct relay *r, struct stream *s, const struct window_entry *culprit)
+{
+    struct recovering *c = &s->rec;
+    uint32_t patience = c->cause == REFUSAL_STALLED ? r->params.stall_after_ms : DIAGNOSE_MS;
+    struct err err = {0};
+
+    if (c->silent == NULL)
+        c->silent = xcalloc(SILENT_MAX, sizeof c->silent[0]);
+    for (uint64_t seq = s->window.settled + 1; seq < s->window.head; seq++) {
+        const struct window_entry *e = window_at(&s->window, seq);
+        enum refusal cause = c->cause;
+
+        if (c->silent_count == SILENT_MAX)
+            return;
+        if (e->state != ENTRY_SENT || e->partition < 0 || !split_parks(r, e->route) ||
+            relay_now(r) - e->sent_ms < patience || is_known(c, culprit, e))
+            continue;
+        if (cause != REFUSAL_STALLED &&
+            (!ask(r, s, e, &cause, &err) || refusal_class(cause) != REFUSAL_TOPIC))
+            cause = REFUSAL_NONE;
+        c->silent[c->silent_count++] = (struct silent){
+            .topic = e->topic,
+            .partition = e->partition,
+            .partitions = s->topics.list[e->topic].count,
+            .route = e->route,
+            .cause = cause,
+        };
+    }
+}
+
+bool stall_next(struct relay *r, struct stream *s)
+{
+    struct recovering *c = &s->rec;
+
+    while (c->silent_count > 0) {
+        const struct silent *x = &c->silent[--c->silent_count];
+        const char *name = s->topics.list[x->topic].name;
+
+        if (x->cause == REFUSAL_NONE)
+            continue;
+        c->cause = x->cause;
+        c->culprit.route = x->route;
+        c->culprit.partition = x->partition;
+        c->culprit.partitions = x->partitions;
+        c->culprit.is_next = false;
+        str_set(&c->culprit.topic, name);
+        if (!split_wanted(r, s))
+            continue;
+        trouble_set(s, x->cause, "silent with another one that became a lane");
+        (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s", name);
+        change_want(s, CHANGE_SPLIT);
+        return true;
+    }
+    return false;
+}
+
 /* What the oldest message waits for is not there. */
 static void give_in(struct relay *r, struct stream *s, const struct window_entry *oldest,
                     enum refusal cause, const char *text)
 {
     recovery_blame(s, oldest);
+    if (s->rec.culprit.partitions == 0)
+        s->rec.culprit.partitions = partitions_of(r, s, oldest->topic);
     recovery_begin(r, s, cause, text);
     (void)snprintf(s->rec.trouble.topic, sizeof s->rec.trouble.topic, "%s",
                    s->topics.list[oldest->topic].name);
+    if (split_wanted(r, s))
+        gather(r, s, oldest);
 }
 
 static void ask_why(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
-    const struct window_entry *oldest = oldest_of(s);
+    const struct window_entry *oldest = oldest_of(r, s);
     enum refusal cause = REFUSAL_NONE;
     struct err err = {0};
     bool learnt = ask(r, s, oldest, &cause, &err);
@@ -111,7 +218,7 @@ static bool part_pump(struct relay *r, struct stream *s)
     const struct window_entry *oldest;
     uint64_t due;
 
-    oldest = oldest_of(s);
+    oldest = oldest_of(r, s);
     if (oldest == NULL || oldest->partition < 0 || !split_parks(r, oldest->route))
         return false;
     due = oldest->sent_ms + r->params.stall_after_ms;
@@ -181,9 +288,9 @@ static void lane_pump(struct relay *r, struct stream *s, const struct window_ent
 /* ---- all of it ---- */
 
 /* Where it parks, one message's silence is enough to ask; else that of all. */
-static uint64_t silent_since(const struct relay *r, struct stream *s)
+static uint64_t silent_since(struct relay *r, struct stream *s)
 {
-    const struct window_entry *oldest = oldest_of(s);
+    const struct window_entry *oldest = oldest_of(r, s);
 
     return oldest != NULL && split_parks(r, oldest->route) ? oldest->sent_ms : s->rec.progress_at;
 }
@@ -200,7 +307,7 @@ void stall_pump(struct relay *r, struct stream *s)
     }
     if (s->lane != 0) {
         if (s->window.in_flight > 0)
-            lane_pump(r, s, oldest_of(s));
+            lane_pump(r, s, oldest_of(r, s));
         if (c->feed != FEED_RUN)
             relay_due(r, relay_now(r) + 1);
         return;

@@ -36,7 +36,8 @@ struct window_entry {
     uint32_t bytes;
     uint32_t topic;
     uint32_t route;
-    int32_t partition; /* -1: left to the key */
+    int32_t partition; /* -1: left to the key ... */
+    uint32_t key_hash; /* ... whose murmur2 this is then */
     enum entry_state state;
 };
 
