@@ -374,6 +374,16 @@ void relay_on_batch(struct relay *r, struct slice snapshot, bool complete)
     str_put_slice(&d->snapshot, snapshot);
 }
 
+/* Another may read now; and when this answer was of a try that is over, its stream may be used. */
+static void lane_read(struct relay *r, const struct stream *s)
+{
+    if (s->number == MAIN_STREAM)
+        return;
+    r->lanes.reader = 0;
+    if (s->lane == 0)
+        r->lanes.due = 0;
+}
+
 void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t min_new_id)
 {
     struct stream *s = relay_stream(r, stream);
@@ -382,8 +392,7 @@ void relay_on_probed(struct relay *r, uint32_t stream, bool many_new, int64_t mi
     relay_enter(r);
     assert(d->fetch == FETCH_PROBE);
     d->fetch = FETCH_NONE;
-    if (stream != MAIN_STREAM)
-        r->lanes.reader = 0;
+    lane_read(r, s);
     if (!d->discard) {
         d->probed = true;
         d->many_new = many_new;
@@ -440,8 +449,7 @@ void relay_on_fetched(struct relay *r, uint32_t stream, const struct fetched *f)
     assert(kind == FETCH_POLL || kind == FETCH_PAGE);
     d->fetch = FETCH_NONE;
     d->held = false;
-    if (stream != MAIN_STREAM)
-        r->lanes.reader = 0;
+    lane_read(r, s);
     if (d->discard)
         d->due = relay_now(r);
     else if (s->lane != 0)
