@@ -142,22 +142,22 @@ struct silent {
 
 struct recovering {
     enum feed feed;
-    uint64_t deadline; /* FEED_RECOVER: for all reports ... */
-    uint64_t quiet;    /* ... or when none has come until then */
+    uint64_t deadline;            /* FEED_RECOVER: for all reports ... */
+    uint64_t quiet;               /* ... or when none has come until then */
     enum lane_change_kind change; /* FEED_CHANGE */
-    bool reset_failed; /* no producer could be made; tried again at the deadline */
+    bool reset_failed;            /* no producer could be made; tried again at the deadline */
     enum refusal cause;
     bool culprit_known; /* the message was alone in flight: it is to blame */
     bool sound;         /* the producer has refused nothing that it took: it may stay */
     struct culprit culprit;
     struct silent *silent; /* they become lanes after the culprit */
     uint32_t silent_count;
-    uint64_t retry_at; /* FEED_PAUSE, FEED_HALT */
-    uint32_t attempts; /* since the settled prefix last moved */
-    uint32_t careful;   /* so many entries go in groups, to find the culprit of a refused batch */
-    uint32_t group;     /* entries in a group: each is awaited before the next begins */
-    uint64_t group_end; /* the present one ends before this entry */
-    uint64_t suspect;   /* the last entry that was refused for what it is */
+    uint64_t retry_at;    /* FEED_PAUSE, FEED_HALT */
+    uint32_t attempts;    /* since the settled prefix last moved */
+    uint32_t careful;     /* so many entries go in groups, to find the culprit of a refused batch */
+    uint32_t group;       /* entries in a group: each is awaited before the next begins */
+    uint64_t group_end;   /* the present one ends before this entry */
+    uint64_t suspect;     /* the last entry that was refused for what it is */
     uint64_t progress_at; /* last ack, or the first send into an empty flight */
     uint64_t diagnose_due;
     uint64_t overtaken_due;
@@ -169,10 +169,10 @@ struct recovering {
 
 /* The try of a lane, from its first read to its failure or its end. */
 struct trying {
-    bool flowing;   /* something was acknowledged */
-    int64_t named;  /* the lane's next event, which was refused for what it is; 0: not known */
-    bool burying;   /* in flight is the dead letter of the lane's next event */
-    uint32_t owned; /* rows of the present batch that are the lane's */
+    bool flowing;      /* something was acknowledged */
+    int64_t named;     /* the lane's next event, which was refused for what it is; 0: not known */
+    bool burying;      /* in flight is the dead letter of the lane's next event */
+    uint32_t owned;    /* rows of the present batch that are the lane's */
     uint32_t pause_ms; /* between two batches without any */
     uint64_t batch_began;
     uint32_t batch_took_ms; /* the last one; UINT32_MAX: none yet */
@@ -221,10 +221,10 @@ struct lanes {
     uint64_t due;     /* the next try; 0: look for it */
     uint32_t reader;  /* the stream that has a read out; 0: none has */
     uint32_t last_reader;
-    bool changing;    /* a change is out ... */
+    bool changing; /* a change is out ... */
     enum lane_change_kind change;
-    uint32_t stream;   /* ... of this stream */
-    struct lane fresh; /* the lane that is being made, or the position that is being stored */
+    uint32_t stream;     /* ... of this stream */
+    struct lane fresh;   /* the lane that is being made, or the position that is being stored */
     struct str frontier; /* the newest snapshot that main looked at: no lane reads beyond it */
     uint64_t looks;      /* so many times */
     uint32_t held_for;   /* main begins no other batch, so that this lane can be merged; 0: none */
@@ -316,7 +316,7 @@ void reading_discard(struct relay *r, struct stream *s);
 /* How many rows may be asked for now, of `most`; 0: none. */
 uint32_t reading_rows(struct relay *r, struct stream *s, uint32_t most);
 void reading_ask(struct relay *r, struct stream *s, uint32_t rows); /* of the open batch */
-void reading_found(struct relay *r, struct stream *s); /* an event came */
+void reading_found(struct relay *r, struct stream *s);              /* an event came */
 void reading_hold_still(struct relay *r); /* paused: nothing is read, and nobody need ring */
 void reading_go_on(struct relay *r);
 
@@ -401,7 +401,7 @@ void stall_look_wider(struct relay *r, struct stream *s);
 void recovery_careful(struct stream *s, uint32_t entries, uint32_t group);
 /* What is refused first decides which topic and partition a lane would cover, and whose route. */
 void recovery_blame(struct stream *s, const struct window_entry *e);
-void recovery_again(struct relay *r, struct stream *s); /* feeds, from the beginning */
+void recovery_again(struct relay *r, struct stream *s);  /* feeds, from the beginning */
 void recovery_parked(struct relay *r, struct stream *s); /* the lane is made: goes on */
 void count_error(struct relay *r, enum refusal cause);
 void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const char *text);

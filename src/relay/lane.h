@@ -31,7 +31,8 @@ struct lane_filter {
     int32_t partitions; /* ... when the topic has so many; the count of the time it was made */
 };
 
-/* The same topic, or key? A topic that is no name is the NULL slice in memory and empty in the table.
+/* The same topic, or key? A topic that is no name is the NULL slice in memory and empty in the
+ * table.
  */
 bool lane_name_eq(struct slice a, struct slice b);
 

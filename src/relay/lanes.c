@@ -115,9 +115,8 @@ bool lanes_has_wider(const struct relay *r, const struct lane *l)
             continue;
         if (w->by == l->by && (w->id <= l->id || w->partitions == l->partitions))
             continue;
-        if (l->by == LANE_BY_KEY
-                ? lane_filter_covers(&f, str_slice(&l->topic), str_slice(&l->key))
-                : lane_name_eq(str_slice(&w->topic), str_slice(&l->topic)))
+        if (l->by == LANE_BY_KEY ? lane_filter_covers(&f, str_slice(&l->topic), str_slice(&l->key))
+                                 : lane_name_eq(str_slice(&w->topic), str_slice(&l->topic)))
             return true;
     }
     return false;

@@ -41,8 +41,9 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     r->counters.takeovers++;
     window_load(&s->window, &view->position);
     lanes_load(r, view);
-    frontier_set(r, str_slice(view->position.target.len > 0 ? &view->position.target
-                                                            : &view->position.base), false);
+    frontier_set(
+        r, str_slice(view->position.target.len > 0 ? &view->position.target : &view->position.base),
+        false);
     reading_reset(r, s);
     s->storing.out = false;
     s->storing.refused = false;
@@ -246,8 +247,8 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
         window_mark_stored(&s->window, o->settled, o->version);
         pause_heed(r, answer == LEASE_PAUSED);
     } else if (r->state == RELAY_DRAINING) {
-        r->main.storing.refused = true; /* the epoch was raised: nothing can be stored, but the lease may still
-                              be ours to release */
+        r->main.storing.refused = true; /* the epoch was raised: nothing can be stored, but the
+                              lease may still be ours to release */
     } else {
         relay_note(r, RELAY_NOTE_FENCED);
         relay_fall_back(r, 0);
@@ -259,7 +260,8 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
  * ------------------------------------------------------------------------------------------------------
  */
 
-/* Its position goes with a record that was not written: the next leader sends the dead letter again.
+/* Its position goes with a record that was not written: the next leader sends the dead letter
+ * again.
  */
 static bool is_given_up(const struct stream *s)
 {

@@ -4,8 +4,8 @@
  * So main is held at the end of its batch until both have nothing unsettled and stand at the same
  * snapshot; then the lane's row goes and main's position is stored, in one transaction. Main must
  * have looked since the lane was made (or taken over): then what was refused lies before, and a
- * split does not follow the merge for ever (tests/model). Under a wider lane nothing is merged: that
- * one may be ahead of both.
+ * split does not follow the merge for ever (tests/model). Under a wider lane nothing is merged:
+ * that one may be ahead of both.
  *
  * How it can fail: the lane does not get there within a second: main goes on, and it is tried again
  * later, with growing pauses. */
@@ -16,10 +16,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define HELD_MS         1000U
-#define NEAR_MS         250U /* a lane whose last batch took no longer is about to be there */
-#define AGAIN_FIRST_MS  1000U
-#define AGAIN_MAX_MS    30000U
+#define HELD_MS        1000U
+#define NEAR_MS        250U /* a lane whose last batch took no longer is about to be there */
+#define AGAIN_FIRST_MS 1000U
+#define AGAIN_MAX_MS   30000U
 
 /* ---- the frontier ---- */
 
@@ -158,9 +158,9 @@ static void hold_pump(struct relay *r, struct stream *s)
         return;
     }
     s->trying.merge_failures++;
-    s->trying.merge_due = relay_now(r) + pacing_backoff_ms(s->trying.merge_failures + 1,
-                                                           AGAIN_FIRST_MS, AGAIN_MAX_MS,
-                                                           r->host->random(r->host_ctx));
+    s->trying.merge_due =
+        relay_now(r) + pacing_backoff_ms(s->trying.merge_failures + 1, AGAIN_FIRST_MS, AGAIN_MAX_MS,
+                                         r->host->random(r->host_ctx));
     merge_let_go(r);
 }
 

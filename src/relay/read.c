@@ -195,9 +195,8 @@ static uint32_t rows_that_fit(const struct stream *s, uint32_t most)
     if (s->rec.careful > 0 && s->lane != 0) { /* the next group is fetched when it may be sent */
         if (s->window.in_flight > 0)
             return 0;
-        group = s->window.head < s->rec.group_end
-                    ? (uint32_t)(s->rec.group_end - s->window.head)
-                    : s->rec.group * 2;
+        group = s->window.head < s->rec.group_end ? (uint32_t)(s->rec.group_end - s->window.head)
+                                                  : s->rec.group * 2;
         most = group < most ? group : most;
     }
     if (s->window.in_flight > 0) {
@@ -346,8 +345,7 @@ void reading_pump(struct relay *r, struct stream *s)
             reading_ask(r, s, rows);
         return; /* without room: an ack or a store will make some */
     }
-    if (merge_holds(r, s) || !window_has_batch_room(&s->window) ||
-        rows_that_fit(s, POLL_ROWS) == 0)
+    if (merge_holds(r, s) || !window_has_batch_room(&s->window) || rows_that_fit(s, POLL_ROWS) == 0)
         return;
     if (relay_now(r) < d->due) {
         relay_due(r, d->due);

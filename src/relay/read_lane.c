@@ -22,8 +22,7 @@ static void begin_batch(struct relay *r, struct stream *s)
 /* Main looks often; a lane that is up to date need not follow each time, but when main waits. */
 static bool may_begin(struct relay *r, struct stream *s)
 {
-    if (!window_has_batch_room(&s->window) ||
-        !frontier_is_beyond(r, window_read_base(&s->window)))
+    if (!window_has_batch_room(&s->window) || !frontier_is_beyond(r, window_read_base(&s->window)))
         return false;
     if (r->lanes.held_for == s->lane || relay_now(r) >= s->reading.due)
         return true;

@@ -188,7 +188,8 @@ void relay_on_sink_error(struct relay *r, uint32_t stream, enum refusal why, con
         s->rec.sound = false;
         if (r->state == RELAY_LEADING)
             recovery_begin(r, s, why, text);
-    } else if (stream == MAIN_STREAM && s->rec.feed == FEED_RUN && strcmp(s->rec.trouble.cause, refusal_name(why)) != 0) {
+    } else if (stream == MAIN_STREAM && s->rec.feed == FEED_RUN &&
+               strcmp(s->rec.trouble.cause, refusal_name(why)) != 0) {
         /* The producer goes on trying by itself; this is for those who look. */
         count_error(r, why);
         trouble_set(s, why, text);

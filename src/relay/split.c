@@ -1,6 +1,6 @@
-/* What was refused becomes a lane. The stream has been rewound to its settled prefix, which is where
- * the lane begins; both positions are stored in one transaction. Nothing is fed meanwhile; after
- * the answer the stream reads on, and passes what the lane owns. */
+/* What was refused becomes a lane. The stream has been rewound to its settled prefix, which is
+ * where the lane begins; both positions are stored in one transaction. Nothing is fed meanwhile;
+ * after the answer the stream reads on, and passes what the lane owns. */
 #include "relay/internal.h"
 
 #include <assert.h>

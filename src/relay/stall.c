@@ -72,9 +72,9 @@ static bool is_known(const struct recovering *c, const struct window_entry *culp
     return false;
 }
 
-/* A broker that is down silences partitions, a deleted topic may not be the only one: each would cost
- * main its patience anew. What is as old as the culprit's patience, and of which nothing has come,
- * is looked at together with it. */
+/* A broker that is down silences partitions, a deleted topic may not be the only one: each would
+ * cost main its patience anew. What is as old as the culprit's patience, and of which nothing has
+ * come, is looked at together with it. */
 static void gather(struct relay *r, struct stream *s, const struct window_entry *culprit)
 {
     struct recovering *c = &s->rec;
@@ -237,7 +237,8 @@ static bool part_pump(struct relay *r, struct stream *s)
     return false;
 }
 
-/* Of a topic that was deleted each partition is gone: one lane for all of them, and not one each. */
+/* Of a topic that was deleted each partition is gone: one lane for all of them, and not one each.
+ */
 void stall_look_wider(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;

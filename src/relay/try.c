@@ -4,8 +4,9 @@
  * pauses. What passes by itself, or by somebody's hand, is noticed within three seconds; an event
  * that was refused for what it is is tried ever more seldom, or at an operator's word.
  *
- * The next event of a lane whose route says `skip` is given up: its dead letter is sent in its place,
- * and when that is acknowledged, both the record and the position behind it are stored at once. */
+ * The next event of a lane whose route says `skip` is given up: its dead letter is sent in its
+ * place, and when that is acknowledged, both the record and the position behind it are stored at
+ * once. */
 #include "relay/internal.h"
 
 #include "relay/pacing.h"
@@ -130,8 +131,7 @@ void try_acked(struct relay *r, struct stream *s)
 bool try_buries(const struct relay *r, const struct stream *s, const struct event *e)
 {
     return s->lane != 0 && s->trying.named == e->id && s->trying.named != 0 &&
-           s->window.head == s->window.settled &&
-           gives_up(r, r->message.route, r->message.topic);
+           s->window.head == s->window.settled && gives_up(r, r->message.route, r->message.topic);
 }
 
 void try_skip_prepare(struct relay *r, struct stream *s, struct lane_change *c)

@@ -162,7 +162,8 @@ static inline void say_probe(void *ctx, uint32_t stream, const struct position *
 {
     (void)ctx;
     (void)few;
-    SAY("%sprobe(%s|%s|%lld) ", of(stream), str_text(&p->base), str_text(&p->target), (long long)p->last_id);
+    SAY("%sprobe(%s|%s|%lld) ", of(stream), str_text(&p->base), str_text(&p->target),
+        (long long)p->last_id);
 }
 
 static inline void say_page(void *ctx, uint32_t stream, const struct page_request *q)
@@ -240,7 +241,8 @@ static inline int say_send(void *ctx, uint32_t stream, const struct sending *to,
         SAY("%ssend-refused ", of(stream));
         return script.send_rc;
     }
-    SAY("%ssend(%u/%d,%llu) ", of(stream), to->topic, (int)to->partition, (unsigned long long)to->seq);
+    SAY("%ssend(%u/%d,%llu) ", of(stream), to->topic, (int)to->partition,
+        (unsigned long long)to->seq);
     return 0;
 }
 

@@ -183,7 +183,8 @@ static void a_missing_topic_makes_one_lane(void **state)
     forget_said();
 }
 
-/* The first that is refused for it is one of a partition; the brokers say that the topic is gone. */
+/* The first that is refused for it is one of a partition; the brokers say that the topic is gone.
+ */
 static void partitions_of_a_missing_topic_make_one_lane(void **state)
 {
     (void)state;

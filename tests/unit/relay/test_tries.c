@@ -3,9 +3,8 @@
 
 #define KEY_LANE                                                                                   \
     {                                                                                              \
-        .id = 3, .filter = {.by = LANE_BY_KEY,                                                     \
-                            .topic = SLICE_LIT("a-events"),                                        \
-                            .key = SLICE_LIT("bad")},                                              \
+        .id = 3,                                                                                   \
+        .filter = {.by = LANE_BY_KEY, .topic = SLICE_LIT("a-events"), .key = SLICE_LIT("bad")},    \
     }
 #define TOPIC_LANE                                                                                 \
     {                                                                                              \
@@ -129,7 +128,8 @@ static void a_failure_ends_the_try_and_is_stored(void **state)
 
         lane_refuse(1, 0, REFUSAL_MESSAGE_TOO_LARGE);
         (void)snprintf(want, sizeof want,
-                       "1:end fail(3 message_too_large, row 5, attempt %u, at 10:10:|15:15:|4) ", i);
+                       "1:end fail(3 message_too_large, row 5, attempt %u, at 10:10:|15:15:|4) ",
+                       i);
         pass_ms(1);
         expect(want);
         assert_int_equal(script.parked.lane, 3);
@@ -200,7 +200,8 @@ static void silence_ends_a_try(void **state)
     expect("1:end fail(4 no_acknowledgement, row 0, attempt 1, at 10:10:|15:15:|4) ");
 }
 
-/* It stands where main looked last, and main waits until nothing is under way: they are one again. */
+/* It stands where main looked last, and main waits until nothing is under way: they are one again.
+ */
 static void a_lane_that_is_where_main_is_is_merged(void **state)
 {
     struct lane_view lane = KEY_LANE;
@@ -219,7 +220,8 @@ static void a_lane_that_is_where_main_is_is_merged(void **state)
     assert_int_equal(row(11), ROW_TAKEN);
     fetched(1, false);
     pass_ms(20);
-    expect("topic(0,a-events) send(0/-1,0) 1:probe(20:20:|30:30:|0) "); /* and main asks for nothing */
+    expect(
+        "topic(0,a-events) send(0/-1,0) 1:probe(20:20:|30:30:|0) "); /* and main asks for nothing */
     relay_on_probed(script.relay, 1, false, 0);
     lane_fetched(1, 0, false, INT64_MAX);
     forget_said();
