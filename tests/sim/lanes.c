@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* With growing pauses, in the first seconds of a lane. */
+#define TRIES_ANEW 10
+
 bool lane_row_covers(const struct lane_row *l, struct slice topic, struct slice key)
 {
     struct lane_filter f = {.by = l->by,
@@ -147,6 +150,7 @@ static bool split(struct database *db, const struct change *c)
               c->lane.at.last_id, c->lane.cause, c->lane.row_id);
     judge_named(db, &set->rows[set->count - 1]);
     oracle_excuse(db->oracle, 0, "a lane is made");
+    oracle_allow_tries(db->oracle, TRIES_ANEW * 1000);
     return true;
 }
 
@@ -159,6 +163,7 @@ static bool fail(struct database *db, const struct change *c)
     l->published += c->events;
     set_trouble(l, &c->lane);
     db->world->sights[SIGHT_TRY_FAILED]++;
+    oracle_tried(db->oracle);
     world_say(db->world, "database: lane %u at %s / %s / %" PRId64 " waits: %s, row %" PRId64,
               l->id, l->at.base, l->at.target, l->at.last_id, l->cause, l->row_id);
     judge_named(db, l);
@@ -194,6 +199,7 @@ static bool skip(struct database *db, const struct change *c)
     l->published += c->events;
     clear_trouble(l);
     db->world->sights[SIGHT_SKIPPED]++;
+    oracle_allow_tries(db->oracle, TRIES_ANEW * 1000);
     world_say(db->world, "database: lane %u skips row %" PRId64, l->id, c->lane.row_id);
     return true;
 }
@@ -281,6 +287,7 @@ bool database_store_lane(struct database *db, const struct store *as)
         clear_trouble(l);
         l->asked = false;
         db->world->sights[SIGHT_LANE_STORED]++;
+        oracle_allow_tries(db->oracle, 1000);
     }
     database_judge(db);
     database_written(db, as->synchronously);
@@ -296,6 +303,7 @@ void database_ask(struct database *db, uint32_t lane)
     find(copy_set(db), lane)->asked = true;
     database_written(db, true);
     db->world->sights[SIGHT_ASKED]++;
+    oracle_allow_tries(db->oracle, 1000);
     world_say(db->world, "database: a command asks for lane %u to be tried", lane);
 }
 

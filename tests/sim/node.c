@@ -241,7 +241,9 @@ void node_stop(struct node *n, uint64_t pause_us, bool stay_down)
 static void hang_up(void *self, void *arg)
 {
     const struct node *n = self;
+    const struct database *db = n->source.db;
     (void)arg;
+    oracle_allow_tries(db->oracle, db->control.lanes->count * UINT64_C(1000));
     relay_retry_now(n->relay);
 }
 

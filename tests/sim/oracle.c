@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define WAITING_MAX_US SECONDS(60)
+#define STILL_MAX_US   SECONDS(20)
 
 void oracle_init(struct oracle *o, struct world *w, const struct plan *plan)
 {
@@ -83,6 +84,8 @@ void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition)
     }
     o->missing--;
     o->unsettled++;
+    if (!o->troubled[f->key])
+        o->moved_us = o->world->now_us;
     if (o->plan->scenario == SCENARIO_FAULTLESS && o->unsettled > o->plan->params.window_events)
         world_fail(o->world, "%u events are published and not settled, in a window of %u",
                    o->unsettled, o->plan->params.window_events);
@@ -121,6 +124,23 @@ void oracle_disturbed(struct oracle *o, uint64_t for_us)
         o->disturbed_until_us = o->world->now_us + for_us;
 }
 
+/* What waits behind a long backlog moves all the same: so what counts is that nothing moves. */
+static void judge_still(struct oracle *o, const struct fact *f, uint64_t since_us)
+{
+    if (since_us < o->moved_us)
+        since_us = o->moved_us;
+    if (o->world->now_us <= since_us)
+        return;
+    uint64_t still_us = o->world->now_us - since_us;
+    if (still_us > o->longest_still_us)
+        o->longest_still_us = still_us;
+    if (still_us > STILL_MAX_US)
+        world_fail(o->world,
+                   "nothing moves: event %u (key %u, version %u) waits, though nothing is "
+                   "wrong with it",
+                   (unsigned)(f - o->facts), f->key, f->version);
+}
+
 void oracle_judge_waiting(struct oracle *o)
 {
     for (uint32_t i = 0; i < o->count; i++) {
@@ -130,17 +150,25 @@ void oracle_judge_waiting(struct oracle *o)
             continue;
         if (since < o->disturbed_until_us)
             since = o->disturbed_until_us;
-        if (o->world->now_us <= since)
-            continue;
-        uint64_t waited_us = o->world->now_us - since;
-        if (waited_us > o->longest_wait_us)
-            o->longest_wait_us = waited_us;
-        if (waited_us > WAITING_MAX_US)
+        judge_still(o, f, since);
+        if (o->world->now_us > since && o->world->now_us - since > WAITING_MAX_US)
             world_fail(o->world,
                        "held up: event %u (key %u, version %u) waits, though nothing is wrong "
                        "with it",
                        i, f->key, f->version);
     }
+}
+
+void oracle_allow_tries(struct oracle *o, uint64_t tries_x1000)
+{
+    o->tries_allowed_x1000 += tries_x1000;
+}
+
+void oracle_tried(struct oracle *o)
+{
+    if (++o->tries * 1000 > o->tries_allowed_x1000)
+        world_fail(o->world, "lanes are tried again and again: %" PRIu64 " times in vain",
+                   o->tries);
 }
 
 void oracle_excuse(struct oracle *o, uint64_t more, const char *why)

@@ -44,7 +44,10 @@ struct oracle {
     uint32_t missing;                /* committed, not given up, and not yet appended */
     bool troubled[MAX_KEYS];         /* something was wrong with the key, its partition or topic */
     uint64_t disturbed_until_us;     /* until then all may have had to wait */
-    uint64_t longest_wait_us;        /* of what nothing was wrong with */
+    uint64_t moved_us;               /* the latest first append of a key without trouble */
+    uint64_t longest_still_us;       /* that such events waited, and none was appended */
+    uint64_t tries;                  /* of lanes that were in vain */
+    uint64_t tries_allowed_x1000;    /* by what has happened, and the time that lanes were there */
     uint64_t duplicates;
     uint64_t allowed; /* duplicates that the faults so far excuse */
     uint64_t faults;
@@ -64,8 +67,11 @@ void oracle_given_up(struct oracle *o, uint32_t fact);
 /* It cannot be published now. */
 bool oracle_is_poison(const struct oracle *o, uint32_t fact);
 void oracle_disturbed(struct oracle *o, uint64_t for_us);
-/* How long has the oldest event waited with which nothing is wrong? */
+/* Called now and then: how long have events waited with which nothing is wrong? */
 void oracle_judge_waiting(struct oracle *o);
+/* Lanes may be tried so many times more. */
+void oracle_allow_tries(struct oracle *o, uint64_t tries_x1000);
+void oracle_tried(struct oracle *o);
 /* Something broke: one window of duplicates is excused, and `more` beyond it. */
 void oracle_excuse(struct oracle *o, uint64_t more, const char *why);
 void oracle_end(struct oracle *o);

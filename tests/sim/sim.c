@@ -21,10 +21,12 @@ static void wal_writer(void *self, void *arg)
     (void)arg;
     if (s->db.up)
         database_flush(&s->db);
-    if (s->plan.scenario == SCENARIO_LANES)
+    uint64_t pause_us = world_delay(&s->world, WAL_WRITER_US);
+    if (s->plan.scenario == SCENARIO_LANES) {
         oracle_judge_waiting(&s->oracle);
-    world_at(&s->world, s->world.now_us + world_delay(&s->world, WAL_WRITER_US), NULL, wal_writer,
-             s, NULL);
+        oracle_allow_tries(&s->oracle, s->db.control.lanes->count * pause_us / 1000);
+    }
+    world_at(&s->world, s->world.now_us + pause_us, NULL, wal_writer, s, NULL);
 }
 
 static void rung(void *ctx)
@@ -274,7 +276,7 @@ bool sim_run(const struct plan *plan, struct outcome *out)
     for (uint32_t i = 0; i < plan->relays; i++)
         node_release(&s.nodes[i]);
     sum_up(&s, out);
-    out->wait_us = s.oracle.longest_wait_us;
+    out->still_us = s.oracle.longest_still_us;
     out->drain_us = drain_us;
     route_table_release(&s.routes);
     cluster_release(&s.cluster);

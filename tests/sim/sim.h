@@ -38,7 +38,7 @@ struct outcome {
     uint64_t pages;
     uint64_t polls;
     uint64_t sights[SIGHT_COUNT];
-    uint64_t wait_us;  /* the longest of an event with which nothing was wrong */
+    uint64_t still_us; /* the longest that nothing moved of what nothing was wrong with */
     uint64_t drain_us; /* from the calm to the last event settled */
 };
 

@@ -68,7 +68,7 @@ static void finish(void *self, void *arg)
 static void spoil(struct writers *ws, struct fact *f)
 {
     f->poison = world_chance(ws->world, ws->plan->poison_permille) || ws->poisoned[f->key];
-    f->odd = ws->odd[f->key] && world_chance(ws->world, 500);
+    f->odd = ws->odd[f->key] && world_chance(ws->world, 100);
     f->poison |= f->odd;
     if (f->poison && ws->wrote_poison != NULL)
         ws->wrote_poison(ws->ctx, f->key);

@@ -44,7 +44,7 @@ struct writers {
     uint64_t quiet_until_us;
     uint32_t open;
     bool poisoned[MAX_KEYS]; /* whatever is written for the key cannot be published */
-    bool odd[MAX_KEYS];      /* half of it has no legal topic */
+    bool odd[MAX_KEYS];      /* some of it has no legal topic */
     void (*wrote_poison)(void *ctx, uint32_t key);
     void *ctx;
 };
