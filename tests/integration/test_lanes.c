@@ -48,7 +48,7 @@ static void assert_told(int64_t poison)
 /* The topic allows it from now on, and the operator says so. */
 static void repair_and_retry(void)
 {
-    kafka_set_topic_config(&kafka, TOPIC, "max.message.bytes", "200000");
+    let_poison_in();
     parked(0, WORDS("retry", "--key", "hot", "--yes"));
     assert_contains(out, "tried");
     await_merged();
@@ -61,7 +61,7 @@ static void poison_in_a_batch(int events, const char *what)
 {
     uint64_t begun;
 
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, PARK);
     outboxd_start(&relay);
     publish("order", "k1", "'{}'");
@@ -93,7 +93,7 @@ static void test_in_the_middle_of_a_large_batch(void **state)
 static void test_as_the_first_message_of_a_fresh_producer(void **state)
 {
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, PARK);
     publish("order", "hot", POISON);
     publish_around(400, 0);
@@ -136,7 +136,7 @@ static void test_at_the_head_of_a_hot_key(void **state)
     int pause;
 
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 3, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 3, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, PARK);
     outboxd_start(&relay);
     load = load_start(&(struct load_params){
@@ -154,7 +154,7 @@ static void test_at_the_head_of_a_hot_key(void **state)
     await_lanes(LANES_BY("key"), 1);
     assert_int_equal(number(LANES), 1);
     assert_int_equal(number("SELECT count(*) FROM outbox.lane WHERE key = 'key-0'"), 1);
-    kafka_set_topic_config(&kafka, TOPIC, "max.message.bytes", "200000");
+    let_poison_in();
     parked(0, WORDS("retry", "--all", "--yes"));
     await_lanes(LANES, 0); /* it catches up with writers that go on */
     load_stop(load);
@@ -170,7 +170,7 @@ static void test_at_the_head_of_a_hot_key(void **state)
 static void test_more_keys_than_lanes(void **state)
 {
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 2, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 2, NULL);
     kafka_create_topic(&kafka, "audit-events", 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_lanes: 2, lanes_in_parallel: 1",
                       PARK);
@@ -191,7 +191,7 @@ static void test_more_keys_than_lanes(void **state)
     publish("audit", "k", "'{}'");
     WAIT_UNTIL(main_is_done(), PATIENCE_MS);
     WAIT_UNTIL(kafka_record_count(kafka_brokers(&kafka), "audit-events") >= 4, PATIENCE_MS);
-    kafka_set_topic_config(&kafka, TOPIC, "max.message.bytes", "200000");
+    let_poison_in();
     parked(0, WORDS("retry", "--error", "message_too_large", "--yes"));
     await_merged();
     assert_all_published(NULL);
@@ -202,7 +202,7 @@ static void test_more_keys_than_lanes(void **state)
 static void test_sighup_tries_lanes(void **state)
 {
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, PARK);
     outboxd_start(&relay);
     publish("order", "hot", POISON);
@@ -210,7 +210,7 @@ static void test_sighup_tries_lanes(void **state)
     await_lanes(LANES_BY("key"), 1);
     /* 1, 2, 4 and 8 s: from then on it would wait for longer than this test */
     WAIT_UNTIL(number("SELECT attempts FROM outbox.lane WHERE id > 0") >= 4, PATIENCE_MS);
-    kafka_set_topic_config(&kafka, TOPIC, "max.message.bytes", "200000");
+    let_poison_in();
     proc_signal(&relay.proc, SIGHUP);
     await_lanes(LANES, 0);
     outboxd_wait_drained(&relay, PATIENCE_MS);
@@ -284,7 +284,7 @@ static void test_killed_with_lanes(void **state)
     struct outboxd *leader = &relay;
 
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 2, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 2, NULL);
     configure_as(&relay, "a", who);
     configure_as(&other, "b", who);
     outboxd_start(&relay);
@@ -309,7 +309,7 @@ static void test_killed_with_lanes(void **state)
         publish("audit", "k", "'{}'");
         WAIT_UNTIL(metric(leader, "outboxd_lane_tries_total") >= 2, PATIENCE_MS);
     }
-    kafka_set_topic_config(&kafka, TOPIC, "max.message.bytes", "200000");
+    let_poison_in();
     kafka_create_topic(&kafka, "audit-events", 1, NULL);
     proc_signal(&leader->proc, SIGHUP);
     await_lanes(LANES, 0);

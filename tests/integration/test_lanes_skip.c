@@ -33,7 +33,7 @@ static void test_an_operator_gives_it_up(void **state)
     int64_t poison;
 
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, PARK);
     outboxd_start(&relay);
     publish_around(400, 200);
@@ -85,8 +85,8 @@ static void test_skip_with_a_dead_letter_topic(void **state)
     int64_t poison;
 
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
-    kafka_create_topic(&kafka, "order.dlt", 1, NULL);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
+    kafka_create_topic(&kafka, "order.dlt", 1, TAKES_POISON);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL,
                       SKIP(", dead_letter_topic: order.dlt"));
     outboxd_start(&relay);
@@ -115,7 +115,7 @@ static void test_skip_with_a_dead_letter_topic(void **state)
 static void test_skip_without_one(void **state)
 {
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, SKIP(""));
     outboxd_start(&relay);
     publish_around(400, 200);
@@ -129,7 +129,7 @@ static void test_skip_without_one(void **state)
 static void test_skip_waits_for_its_dead_letter(void **state)
 {
     (void)state;
-    kafka_create_topic(&kafka, TOPIC, 1, SMALL_TOPIC);
+    kafka_create_topic(&kafka, TOPIC, 1, NULL);
     outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL,
                       SKIP(", dead_letter_topic: order.dlt"));
     outboxd_start(&relay);
@@ -139,7 +139,7 @@ static void test_skip_waits_for_its_dead_letter(void **state)
     WAIT_UNTIL(number("SELECT attempts FROM outbox.lane WHERE id > 0") >= 2, PATIENCE_MS);
     assert_int_equal(number("SELECT count(*) FROM outbox.dead"), 0);
     assert_only_its_key_waits(poison_row(), twice());
-    kafka_create_topic(&kafka, "order.dlt", 1, NULL);
+    kafka_create_topic(&kafka, "order.dlt", 1, TAKES_POISON);
     await_merged();
     assert_int_equal(number("SELECT count(*) FROM outbox.dead"), 1);
     assert_int_equal(kafka_record_count(kafka_brokers(&kafka), "order.dlt"), 1);
