@@ -1,5 +1,6 @@
 #include "app/cli.h"
 
+#include "app/cli_parked.h"
 #include "outbox/admin.h"
 #include "settings/nearest.h"
 #include "settings/value.h"
@@ -339,63 +340,6 @@ static bool is_one_line(const char *text)
     return len <= REASON_MAX;
 }
 
-/* What `parked` is to do, then numbers of lanes. */
-static int add_word(struct cli *c, const char *word, struct err *err)
-{
-    static const char *const verbs[] = {"list", "show", "retry", "skip"};
-    struct nearest near = nearest_to(word);
-    bool known = word[0] != '\0' && strspn(word, "0123456789") == strlen(word) && strlen(word) <= 9;
-
-    if (c->words.count == 0) {
-        known = false;
-        for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-            nearest_try(&near, verbs[i]);
-            known |= strcmp(word, verbs[i]) == 0;
-        }
-        if (!known)
-            return err_set(err, ERR_USAGE,
-                           "parked does list, show, retry or skip, not \"%.40s\"%s%s", word,
-                           nearest_word(&near) == NULL ? "" : "; did you mean ",
-                           nearest_word(&near) == NULL ? "" : nearest_word(&near));
-    }
-    if (!known)
-        return err_set(err, ERR_USAGE, "parked %s takes numbers of lanes, not \"%.40s\"",
-                       c->words.text[0], word);
-    if (c->words.count == CLI_TEXTS_MAX)
-        return err_set(err, ERR_USAGE, "parked takes %d lanes at most; there are --topic and --all",
-                       CLI_TEXTS_MAX - 1);
-    c->words.text[c->words.count++] = word;
-    return 0;
-}
-
-static int check_parked(const struct cli *c, struct err *err)
-{
-    const char *verb = c->words.count > 0 ? c->words.text[0] : "";
-    bool acts = strcmp(verb, "retry") == 0 || strcmp(verb, "skip") == 0;
-    bool chooses = c->key != NULL || c->of_topic != NULL || c->error != NULL;
-    size_t lanes = c->words.count > 0 ? c->words.count - 1 : 0;
-
-    if (verb[0] == '\0')
-        return err_set(err, ERR_USAGE, "parked does what: list, show, retry or skip?");
-    if (!acts && (chooses || c->all || c->yes || c->dry_run))
-        return err_set(err, ERR_USAGE,
-                       "--key, --topic, --error, --all, --yes and --dry-run belong to parked retry "
-                       "and skip");
-    if (c->json && strcmp(verb, "list") != 0)
-        return err_set(err, ERR_USAGE, "--json belongs to parked list");
-    if (c->reason != NULL && strcmp(verb, "skip") != 0)
-        return err_set(err, ERR_USAGE, "--reason belongs to parked skip");
-    if (strcmp(verb, "list") == 0 && lanes > 0)
-        return err_set(err, ERR_USAGE, "parked list takes no lane; parked show does");
-    if (strcmp(verb, "show") == 0 && lanes != 1)
-        return err_set(err, ERR_USAGE, "parked show takes one lane's number");
-    if (acts && (lanes > 0) + chooses + c->all != 1)
-        return err_set(err, ERR_USAGE,
-                       "parked %s takes lanes' numbers, or --key, --topic and --error, or --all",
-                       verb);
-    return 0;
-}
-
 static int check_together(const struct cli *c, struct err *err)
 {
     if (c->command == COMMAND_COUNT)
@@ -409,7 +353,7 @@ static int check_together(const struct cli *c, struct err *err)
     if (c->reason != NULL && !is_one_line(c->reason))
         return err_set(err, ERR_USAGE, "--reason takes one line of at most %d characters",
                        REASON_MAX);
-    if (c->command == COMMAND_PARKED && check_parked(c, err) != 0)
+    if (c->command == COMMAND_PARKED && cli_parked_check(c, err) != 0)
         return -1;
     if (c->no_doorbell && c->bells != 0)
         return err_set(err, ERR_USAGE, "--bells and --no-doorbell exclude each other");
@@ -449,7 +393,7 @@ int cli_parse(struct cli *c, int argc, char *const argv[], struct err *err)
         else if (first)
             rc = choose_command(c, arg, err);
         else if (c->command == COMMAND_PARKED)
-            rc = add_word(c, arg, err);
+            rc = cli_parked_word(c, arg, err);
         else
             rc = err_set(err, ERR_USAGE, "unexpected \"%.60s\" behind %s; see outboxd %s --help",
                          arg, command_name(c->command), command_name(c->command));
