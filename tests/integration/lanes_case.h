@@ -210,27 +210,32 @@ static inline void publish_many(PGconn *conn, const char *type, const char *pref
 }
 
 /* How many events of `series` the relay publishes while the control publishes one, until either has
- * published so many. */
+ * published so many. Returns when both have. */
 static inline double race(const struct outboxd *o, const char *series, const struct control *c,
                           int64_t events)
 {
     const double mine = metric(o, series);
     const double others = metric(&c->relay, PUBLISHED);
     const uint64_t begun = test_now_ms();
+    double ratio = 0;
     double a;
     double b;
 
     do {
+        double seconds;
+
         test_sleep_ms(20);
         a = metric(o, series) - mine;
         b = metric(&c->relay, PUBLISHED) - others;
-        if (test_now_ms() - begun > 10 * PATIENCE_MS)
+        seconds = (double)(test_now_ms() - begun) / 1e3;
+        if (seconds > 300)
             outboxd_fail(o, "%.0f events while the control published %.0f", a, b);
-    } while (a < (double)events && b < (double)events);
-    print_message("%.0f events a second, %.0f of the control\n",
-                  a * 1e3 / (double)(test_now_ms() - begun),
-                  b * 1e3 / (double)(test_now_ms() - begun));
-    return a / b;
+        if (ratio == 0 && fmax(a, b) >= (double)events) {
+            ratio = a / b;
+            print_message("%.0f events a second, %.0f of the control\n", a / seconds, b / seconds);
+        }
+    } while (fmin(a, b) < (double)events);
+    return ratio;
 }
 
 /* The same for a backlog of ordinary events: the best of three, because a machine that does
@@ -252,8 +257,6 @@ static inline double race_of_backlogs(const struct outboxd *o, const struct cont
         pg_exec(c->owner, "COMMIT");
         pg_exec(owner, "COMMIT");
         best = fmax(best, race(o, PUBLISHED, c, events));
-        outboxd_wait_drained(o, 10 * PATIENCE_MS);
-        outboxd_wait_drained(&c->relay, 10 * PATIENCE_MS);
     }
     return best;
 }

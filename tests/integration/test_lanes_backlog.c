@@ -48,6 +48,7 @@ static void test_a_million_behind_a_missing_topic(void **state)
     assert_int_equal(number(LANES), 1);
     beside = race_of_backlogs(&relay, &control, SLICE_EVENTS);
     CHECK(beside >= 0.9, "%.2f times as fast as without a lane", beside);
+    outboxd_wait_drained(&relay, PATIENCE_MS);
     assert_contains(held_by(), "lane 1 of relay orders (topic " MISSING ", topic_missing) waits");
     assert_int_equal(kafka_record_count(kafka_brokers(&kafka), TOPIC), 6 * SLICE_EVENTS);
 
