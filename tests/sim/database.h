@@ -64,6 +64,7 @@ struct lane_row {
     uint32_t attempts;
     uint64_t next_try_us;
     bool asked;
+    uint64_t asked_us;
 };
 
 /* Never changed once it is made: versions of the relay's row share it. */

@@ -145,6 +145,8 @@ static bool split(struct database *db, const struct change *c)
     if (db->plan->defect == DEFECT_LANE_TOO_FAR && c->lane.row_id != 0)
         set->rows[set->count - 1].at.last_id = c->lane.row_id;
     db->world->sights[SIGHT_SPLIT_KEY + c->lane.by]++;
+    db->world->sights[SIGHT_SPLIT_SILENT] +=
+        strcmp(c->lane.cause, refusal_name(REFUSAL_STALLED)) == 0;
     world_say(db->world, "database: %s is made off %u at %s / %s / %" PRId64 ": %s, row %" PRId64,
               what(&c->lane, text, sizeof text), c->from, c->lane.at.base, c->lane.at.target,
               c->lane.at.last_id, c->lane.cause, c->lane.row_id);
@@ -300,7 +302,10 @@ void database_ask(struct database *db, uint32_t lane)
 {
     if (database_lane(db, lane) == NULL)
         return;
-    find(copy_set(db), lane)->asked = true;
+    struct lane_row *l = find(copy_set(db), lane);
+    if (!l->asked)
+        l->asked_us = db->world->now_us;
+    l->asked = true;
     database_written(db, true);
     db->world->sights[SIGHT_ASKED]++;
     oracle_allow_tries(db->oracle, 1000);

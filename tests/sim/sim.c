@@ -12,8 +12,24 @@
 #define DRAIN_LIMIT_US SECONDS(300)
 /* A lane of an event that was refused is tried every five minutes, unless somebody asks. */
 #define LANES_LIMIT_US SECONDS(900)
+#define STEPS_LIMIT    3000000
 #define LATE_US        SECONDS(15) /* the latest of the late requests has landed by then */
 #define WAL_WRITER_US  MS(200)
+
+/* What an operator asks for is done within a minute, unless everything else has to wait, too. */
+static void judge_asked(struct sim *s)
+{
+    const struct lane_set *set = s->db.control.lanes;
+    for (uint32_t i = 0; i < set->count; i++) {
+        uint64_t since_us = set->rows[i].asked_us;
+        if (since_us < s->oracle.disturbed_until_us)
+            since_us = s->oracle.disturbed_until_us;
+        if (set->rows[i].asked && s->world.now_us > since_us &&
+            s->world.now_us - since_us > SECONDS(60))
+            world_fail(&s->world, "lane %u is not tried, though an operator wants it",
+                       set->rows[i].id);
+    }
+}
 
 static void wal_writer(void *self, void *arg)
 {
@@ -24,6 +40,7 @@ static void wal_writer(void *self, void *arg)
     uint64_t pause_us = world_delay(&s->world, WAL_WRITER_US);
     if (s->plan.scenario == SCENARIO_LANES) {
         oracle_judge_waiting(&s->oracle);
+        judge_asked(s);
         oracle_allow_tries(&s->oracle, s->db.control.lanes->count * pause_us / 1000);
     }
     world_at(&s->world, s->world.now_us + pause_us, NULL, wal_writer, s, NULL);
@@ -156,6 +173,8 @@ static bool run_until(struct sim *s, bool (*done)(const struct sim *s), uint64_t
                 return true;
             ask_us = s->world.now_us + MS(10);
         }
+        if (s->world.steps > STEPS_LIMIT)
+            world_fail(&s->world, "no end: so many steps");
         if (!world_step(&s->world, limit_us))
             return done == NULL || done(s);
         for (uint32_t i = 0; i < s->plan.relays; i++)

@@ -68,6 +68,7 @@ enum sight {
     X(SPLIT_PARTITION, "lanes made for a partition")                                               \
     X(SPLIT_TOPIC, "lanes made for a topic")                                                       \
     X(SPLIT_OFF_A_LANE, "lanes made off a wider lane")                                             \
+    X(SPLIT_SILENT, "lanes made for a partition that was silent while others were not")            \
     X(TRY_FAILED, "lanes tried in vain")                                                           \
     X(LANE_STORED, "positions stored of lanes that flow")                                          \
     X(LANES_TAKEN, "takeovers with lanes")                                                         \
