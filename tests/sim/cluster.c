@@ -76,6 +76,8 @@ static void append(struct cluster *c, struct broker_partition *log, struct produ
         s = new_state(log, b);
     s->next = b->first + b->count;
     s->used_us = c->world->now_us;
+    if (b->stream == MAIN_STREAM)
+        c->oracle->moved_us = c->world->now_us;
     for (uint32_t i = 0; i < b->count; i++) {
         if (b->topic == DEAD_TOPIC)
             oracle_buried(c->oracle, b->facts[i]);

@@ -17,6 +17,7 @@
 struct batch {
     uint64_t producer; /* id: one per producer object, never used again */
     uint64_t number;   /* the sender's own */
+    uint32_t stream;   /* whose the producer is */
     uint32_t topic;
     int32_t partition;
     uint64_t first; /* sequence number of its first message, per partition */

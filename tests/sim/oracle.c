@@ -84,8 +84,6 @@ void oracle_appended(struct oracle *o, uint32_t fact, int32_t partition)
     }
     o->missing--;
     o->unsettled++;
-    if (!o->troubled[f->key])
-        o->moved_us = o->world->now_us;
     if (o->plan->scenario == SCENARIO_FAULTLESS && o->unsettled > o->plan->params.window_events)
         world_fail(o->world, "%u events are published and not settled, in a window of %u",
                    o->unsettled, o->plan->params.window_events);

@@ -44,10 +44,10 @@ struct oracle {
     uint32_t missing;                /* committed, not given up, and not yet appended */
     bool troubled[MAX_KEYS];         /* something was wrong with the key, its partition or topic */
     uint64_t disturbed_until_us;     /* until then all may have had to wait */
-    uint64_t moved_us;               /* the latest first append of a key without trouble */
-    uint64_t longest_still_us;       /* that such events waited, and none was appended */
-    uint64_t tries;                  /* of lanes that were in vain */
-    uint64_t tries_allowed_x1000;    /* by what has happened, and the time that lanes were there */
+    uint64_t moved_us;               /* the latest append that was main's */
+    uint64_t longest_still_us;    /* that events waited without a reason, and main appended none */
+    uint64_t tries;               /* of lanes that were in vain */
+    uint64_t tries_allowed_x1000; /* by what has happened, and the time that lanes were there */
     uint64_t duplicates;
     uint64_t allowed; /* duplicates that the faults so far excuse */
     uint64_t faults;

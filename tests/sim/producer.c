@@ -287,6 +287,7 @@ static void pump(void *self, void *arg)
         struct sent_batch *sb = xcalloc(1, sizeof *sb);
         sb->batch = (struct batch){.producer = s->producer,
                                    .number = s->next_batch++,
+                                   .stream = s->number,
                                    .topic = q->topic,
                                    .partition = q->partition,
                                    .first = q->next_sequence,
