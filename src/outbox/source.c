@@ -284,6 +284,16 @@ static void source_drop_rest(void *ctx, uint32_t stream)
     reader_drop_rest(reader_of(ctx, stream));
 }
 
+static void source_rest(void *ctx)
+{
+    struct outbox_source *s = ctx;
+
+    if (s->lanes_open)
+        session_close(s->legs[LANES].session);
+    s->lanes_open = false;
+    reader_forget(s->lane_reader);
+}
+
 static void source_arm(void *ctx, uint32_t bell)
 {
     doorbell_arm(((struct outbox_source *)ctx)->doorbell, bell);
@@ -308,6 +318,7 @@ const struct source_ops outbox_source_ops = {
     .page = source_page,
     .resume = source_resume,
     .drop_rest = source_drop_rest,
+    .rest = source_rest,
     .arm = source_arm,
     .disarm = source_disarm,
 };

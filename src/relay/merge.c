@@ -205,5 +205,7 @@ void merge_done(struct relay *r, struct stream *s)
     try_end(r, s);
     lanes_remove(r, t.lane);
     merge_let_go(r);
+    if (r->lanes.count == 0 && r->lanes.reader == 0)
+        RELAY_OP(r, r->source->rest(r->source_ctx));
     r->host->note(r->host_ctx, RELAY_NOTE_LANE_MERGED, &t);
 }

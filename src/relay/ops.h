@@ -180,6 +180,9 @@ struct source_ops {
     /* A row was answered with ROW_HOLD: forget it and the rest; relay_on_fetched still comes. */
     void (*drop_rest)(void *ctx, uint32_t stream);
 
+    /* No lane is left: what only reads for lanes may be closed. Nothing of theirs is out. */
+    void (*rest)(void *ctx);
+
     /* Doorbell: try to take the advisory lock. Answer: relay_on_armed. */
     void (*arm)(void *ctx, uint32_t bell);
     /* Give it back. No answer. */

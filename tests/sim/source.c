@@ -276,6 +276,16 @@ static void op_drop_rest(void *ctx, uint32_t stream)
     reading_resume(reading_of(s, stream), true);
 }
 
+/* Nothing of a lane's may be out. */
+static void op_rest(void *ctx)
+{
+    const struct fake_source *s = ctx;
+
+    if (s->readings[1].busy)
+        world_fail(s->world, "relay %u: nobody reads for lanes, but stream %u does", s->instance,
+                   s->readings[1].stream);
+}
+
 static void op_arm(void *ctx, uint32_t bell)
 {
     (void)bell;
@@ -417,6 +427,7 @@ const struct source_ops fake_source_ops = {
     .page = op_page,
     .resume = op_resume,
     .drop_rest = op_drop_rest,
+    .rest = op_rest,
     .arm = op_arm,
     .disarm = op_disarm,
 };

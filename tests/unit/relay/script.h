@@ -188,6 +188,12 @@ static inline void say_drop(void *ctx, uint32_t stream)
     SAY("%sdrop ", of(stream));
 }
 
+static inline void say_rest(void *ctx)
+{
+    (void)ctx;
+    SAY("rest ");
+}
+
 static inline void say_arm(void *ctx, uint32_t bell)
 {
     (void)ctx;
@@ -214,6 +220,7 @@ static const struct source_ops script_source = {
     .page = say_page,
     .resume = say_resume,
     .drop_rest = say_drop,
+    .rest = say_rest,
     .arm = say_arm,
     .disarm = say_disarm,
 };

@@ -232,7 +232,7 @@ static void a_lane_that_is_where_main_is_is_merged(void **state)
     expect("merge(3 at 30:30:||0) ");
     assert_int_equal(script.stored_events, 2);
     relay_on_changed(script.relay, LEASE_OURS);
-    expect("1:end poll(30:30:,100) ");
+    expect("1:end rest poll(30:30:,100) ");
     assert_int_equal(lanes_now().by[LANE_BY_KEY], 0);
     assert_int_equal(script.notes[RELAY_NOTE_LANE_MERGED], 1);
     assert_int_equal(relay_counters(script.relay)->lanes_merged, 1);
