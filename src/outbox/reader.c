@@ -3,6 +3,7 @@
  * itself. Callbacks may close the source, so each is followed by a look at `life`. */
 #include "outbox/reader.h"
 
+#include "outbox/lane_page.h"
 #include "outbox/lane_where.h"
 #include "outbox/rows.h"
 #include "outbox/session.h"
@@ -427,27 +428,31 @@ static void page_through(void *ctx)
     fetched(r);
 }
 
+static void fill_branches(struct reader *r, bool many_new, bool has_xip,
+                          const struct sql_value *values, size_t count)
+{
+    if (has_xip) {
+        sql_fill(&r->branches, "page_stragglers", values, count);
+        str_puts(&r->branches, "UNION ALL");
+    }
+    sql_fill(&r->branches, many_new ? "page_new_by_id" : "page_new_by_xid", values, count);
+}
+
 /* Fills the text of a page; the last three of `values` are for us to set. */
 static void fill_page(struct reader *r, const struct page_request *request, bool has_xip,
                       struct sql_value *values, size_t count)
 {
-    const char *stragglers = r->filtered ? "lane_stragglers" : "page_stragglers";
-    const char *by_id = r->filtered ? "lane_new_by_id" : "page_new_by_id";
-    const char *by_xid = r->filtered ? "lane_new_by_xid" : "page_new_by_xid";
-
     str_reset(&r->where);
     if (r->filtered)
         lane_where(&r->where, r->params.routes, request->filter);
     values[count - 3] = (struct sql_value){"lane", str_text(&r->where)};
     values[count - 2] = (struct sql_value){"more_columns", r->filtered ? ", last" : ""};
-    values[count - 1] = (struct sql_value){"branches", NULL};
     str_reset(&r->branches);
-    if (has_xip) {
-        sql_fill(&r->branches, stragglers, values, count);
-        str_puts(&r->branches, "UNION ALL");
-    }
-    sql_fill(&r->branches, request->many_new ? by_id : by_xid, values, count);
-    values[count - 1].text = r->branches.data;
+    if (r->filtered)
+        lane_page_branches(&r->branches, request->many_new, has_xip, values, count - 1);
+    else
+        fill_branches(r, request->many_new, has_xip, values, count - 1);
+    values[count - 1] = (struct sql_value){"branches", r->branches.data};
     str_reset(&r->sql);
     sql_fill(&r->sql, "page", values, count);
 }

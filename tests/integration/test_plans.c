@@ -6,6 +6,7 @@
 #include "../support/check.h"
 #include "../support/source_user.h"
 
+#include "outbox/lane_page.h"
 #include "outbox/sql_fill.h"
 #include "outbox/sql_texts.h"
 
@@ -172,10 +173,13 @@ static void page_text(struct str *out, int64_t last_id, const char *new_rows, co
     (void)snprintf(from, sizeof(from), "%lld",
                    (long long)(last_id < at.min_new_id ? at.min_new_id - 1 : last_id));
     (void)snprintf(rows, sizeof(rows), "%d", PAGE_ROWS);
-    sql_fill(&branches, lane != NULL ? "lane_stragglers" : "page_stragglers", values,
-             ARRAY_LEN(values));
-    str_puts(&branches, "UNION ALL");
-    sql_fill(&branches, new_rows, values, ARRAY_LEN(values));
+    if (lane != NULL) {
+        lane_page_branches(&branches, true, true, values, ARRAY_LEN(values) - 1);
+    } else {
+        sql_fill(&branches, "page_stragglers", values, ARRAY_LEN(values));
+        str_puts(&branches, "UNION ALL");
+        sql_fill(&branches, new_rows, values, ARRAY_LEN(values));
+    }
     values[ARRAY_LEN(values) - 1].text = branches.data;
     sql_fill(&page, "page", values, ARRAY_LEN(values));
     copy = strstr(page.data, "COPY (");
@@ -203,7 +207,8 @@ static void probe_text(struct str *out)
 
 /* Rows that a filter removes count twice: read, and removed. A key that is rare, one that is
  * nowhere, and a whole topic: none reads more than a page may look at, of the stragglers and of the
- * new rows, and the topic stops when a page is full. */
+ * new rows, and the topic stops when a page is full: where stragglers fill it, no new row is read.
+ */
 static void check_lanes(struct plan *plan, struct str *sql)
 {
     static const struct {
@@ -213,12 +218,11 @@ static void check_lanes(struct plan *plan, struct str *sql)
                  {"coalesce(e.partition_key, e.aggregate_id) = 'nowhere'", 4 * 50000 + 500},
                  {"CASE WHEN e.topic IS NOT NULL THEN e.topic ELSE e.aggregate_type || '-events' "
                   "END = 'bulk-events'",
-                  50000 + 3 * PAGE_ROWS}};
+                  3 * PAGE_ROWS}};
     const int64_t places[] = {0, at.min_new_id - 50000, at.min_new_id + 100000};
 
     for (size_t i = 0; i < ARRAY_LEN(places) * ARRAY_LEN(lanes); i++) {
-        page_text(sql, places[i / ARRAY_LEN(lanes)], "lane_new_by_id",
-                  lanes[i % ARRAY_LEN(lanes)].where);
+        page_text(sql, places[i / ARRAY_LEN(lanes)], NULL, lanes[i % ARRAY_LEN(lanes)].where);
         check_plan(plan, sql->data, lanes[i % ARRAY_LEN(lanes)].most_read);
         CHECK(strstr(plan->text.data, "Incremental Sort") == NULL, "%s", plan->text.data);
     }

@@ -7,6 +7,7 @@
                 THEN (:lane) IS TRUE ELSE false END AS wanted,
             row_number() OVER (ORDER BY e.id) = :scan_rows AS at_bound
         FROM (
-            SELECT e.* FROM outbox.event e WHERE e.id > :from_id::bigint ORDER BY e.id LIMIT :scan_rows) AS e) AS n
+            SELECT e.* FROM outbox.event e WHERE e.id > :from_id::bigint AND e.id <= :until_id
+            ORDER BY e.id LIMIT :scan_rows) AS e) AS n
     WHERE n.wanted OR n.at_bound
     ORDER BY n.id LIMIT :max_rows)
