@@ -160,7 +160,9 @@ struct recovering {
     uint64_t suspect;     /* the last entry that was refused for what it is */
     uint64_t progress_at; /* last ack, or the first send into an empty flight */
     uint64_t diagnose_due;
-    uint64_t overtaken_due;
+    uint64_t overtaken_due;   /* the next look whether the oldest message is */
+    uint64_t overtaken_seq;   /* this one is ... */
+    uint64_t overtaken_since; /* ... at least since then; 0: none is */
     bool stalled;
     bool trouble_dirty; /* not told to the database yet */
     uint64_t tell_due;

@@ -119,6 +119,7 @@ void recovery_begin(struct relay *r, struct stream *s, enum refusal cause, const
         c->sound = false;
         c->suspect = s->window.settled;
         c->silent_count = 0;
+        c->overtaken_since = 0;
         c->deadline = relay_now(r) + DRAIN_REPORTS_MS;
         c->quiet = relay_now(r) + DRAIN_QUIET_MS;
     }

@@ -145,6 +145,13 @@ static void give_in(struct relay *r, struct stream *s, const struct window_entry
         gather(r, s, oldest);
 }
 
+/* A new leader is found within seconds, as a rule: no lane is made for that. */
+static bool may_pass(const struct relay *r, const struct window_entry *oldest, enum refusal cause)
+{
+    return cause == REFUSAL_PARTITION_GONE &&
+           relay_now(r) - oldest->sent_ms < r->params.stall_after_ms;
+}
+
 static void ask_why(struct relay *r, struct stream *s)
 {
     struct recovering *c = &s->rec;
@@ -158,7 +165,7 @@ static void ask_why(struct relay *r, struct stream *s)
         return;
     }
     if (learnt && oldest != NULL && refusal_class(cause) == REFUSAL_TOPIC &&
-        split_parks(r, oldest->route)) {
+        split_parks(r, oldest->route) && !may_pass(r, oldest, cause)) {
         give_in(r, s, oldest, cause, err.text);
         return;
     }
@@ -212,29 +219,58 @@ static void part_with(struct relay *r, struct stream *s, const struct window_ent
     give_in(r, s, oldest, REFUSAL_STALLED, text);
 }
 
+/* How long it has been so: after an outage of all, partitions answer one after another. */
+static bool is_overtaken_for_long(struct relay *r, struct stream *s,
+                                  const struct window_entry *oldest)
+{
+    struct recovering *c = &s->rec;
+
+    if (!is_overtaken(s, oldest)) {
+        c->overtaken_since = 0;
+        return false;
+    }
+    if (c->overtaken_since == 0 || c->overtaken_seq != s->window.settled) {
+        c->overtaken_seq = s->window.settled;
+        c->overtaken_since = relay_now(r);
+    }
+    return relay_now(r) - c->overtaken_since >= r->params.stall_after_ms;
+}
+
+/* An outage of all may have begun when others had just acknowledged. */
+static bool others_are_well(struct relay *r, struct stream *s, const struct window_entry *oldest)
+{
+    enum refusal cause = REFUSAL_NONE;
+    struct err err = {0};
+
+    return !ask(r, s, oldest, &cause, &err) || refusal_class(cause) == REFUSAL_TOPIC;
+}
+
 /* True: it has begun a recovery. */
 static bool part_pump(struct relay *r, struct stream *s)
 {
-    const struct window_entry *oldest;
+    struct recovering *c = &s->rec;
+    const struct window_entry *oldest = oldest_of(r, s);
     uint64_t due;
 
-    oldest = oldest_of(r, s);
     if (oldest == NULL || oldest->partition < 0 || !split_parks(r, oldest->route))
         return false;
-    due = oldest->sent_ms + r->params.stall_after_ms;
-    if (due < s->rec.overtaken_due)
-        due = s->rec.overtaken_due;
+    due = oldest->sent_ms + OVERTAKEN_AGAIN_MS;
+    if (due < c->overtaken_due)
+        due = c->overtaken_due;
     if (relay_now(r) < due) {
         relay_due(r, due);
         return false;
     }
-    if (is_overtaken(s, oldest)) {
-        part_with(r, s, oldest);
-        return true;
+    c->overtaken_due = relay_now(r) + OVERTAKEN_AGAIN_MS;
+    relay_due(r, c->overtaken_due);
+    if (!is_overtaken_for_long(r, s, oldest))
+        return false;
+    if (!others_are_well(r, s, oldest)) {
+        c->overtaken_since = relay_now(r);
+        return false;
     }
-    s->rec.overtaken_due = relay_now(r) + OVERTAKEN_AGAIN_MS;
-    relay_due(r, s->rec.overtaken_due);
-    return false;
+    part_with(r, s, oldest);
+    return true;
 }
 
 /* Of a topic that was deleted each partition is gone: one lane for all of them, and not one each.

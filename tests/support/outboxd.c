@@ -171,6 +171,7 @@ int64_t outboxd_log_number(const struct outboxd *o, const char *name)
     return value;
 }
 
+/* Of main; a lane counts as one. */
 static int64_t unsent(const struct outboxd *o)
 {
     static const char *const json[] = {"--json", NULL};
@@ -181,7 +182,8 @@ static int64_t unsent(const struct outboxd *o)
     if (outboxd_command(o, "status", json, out) != 0)
         return -1;
     doc = json_loads(out, 0, NULL);
-    (void)json_unpack(doc, "{s:{s:I}}", "unsent", "events", &events);
+    if (json_unpack(doc, "{s:{s:I}}", "unsent", "events", &events) == 0)
+        events += (json_int_t)json_array_size(json_object_get(doc, "lanes"));
     json_decref(doc);
     return events;
 }

@@ -246,8 +246,11 @@ static void a_silent_partition_makes_a_lane(void **state)
     pass_ms(699);
     forget_said();
     relay_on_acked(script.relay, MAIN_STREAM, 2, 1);
-    pass_ms(300);
-    expect("tell(no_acknowledgement) reset split(1 from 0 by partition a-events/ at "
+    pass_ms(699);
+    assert_null(strstr(str_text(&script.said), "split"));
+    forget_said();
+    pass_ms(800);
+    expect("diagnose(0) tell(no_acknowledgement) reset split(1 from 0 by partition a-events/ at "
            "11:11:|13:13:|0) ");
     assert_string_equal(script.parked.cause, "no_acknowledgement");
     relay_on_changed(script.relay, LEASE_OURS);
