@@ -249,6 +249,14 @@ bool lane_wants_person(const struct lane *l)
     return false;
 }
 
+/* It does not pass by itself. */
+static bool waits_for_person(const struct lane *l)
+{
+    enum problem p = problem_parse(l->trouble.cause);
+
+    return p != PROBLEM_NONE && problem_class(p) == PROBLEM_PERSON;
+}
+
 void relay_lanes(const struct relay *r, struct relay_lanes *out)
 {
     *out = (struct relay_lanes){0};
@@ -258,7 +266,7 @@ void relay_lanes(const struct relay *r, struct relay_lanes *out)
         out->by[l->by]++;
         if (l->stream == 0) {
             out->waiting++;
-            out->for_person += lane_wants_person(l);
+            out->for_person += waits_for_person(l);
         } else if (r->streams[l->stream]->trying.flowing) {
             out->flowing++;
         } else {

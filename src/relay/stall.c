@@ -313,7 +313,7 @@ static void lane_pump(struct relay *r, struct stream *s, const struct window_ent
     if (ask_at < s->rec.diagnose_due)
         ask_at = s->rec.diagnose_due;
     if (relay_now(r) >= ask_at) {
-        ask_at = s->rec.diagnose_due = relay_now(r) + DIAGNOSE_AGAIN_MS;
+        ask_at = s->rec.diagnose_due = relay_now(r) + DIAGNOSE_MS;
         if (ask(r, s, oldest, &cause, &err) && refusal_class(cause) == REFUSAL_TOPIC) {
             give_in(r, s, oldest, cause, err.text);
             return;
