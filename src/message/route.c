@@ -13,7 +13,7 @@ static void route_init(struct route *r, const char *name)
                    .occurred_at = xstrdup("occurredAt"),
                    .version = xstrdup("version"),
                    .payload = xstrdup("payload")},
-        .on_error = ON_ERROR_HALT,
+        .on_error = ON_ERROR_PARK,
     };
 }
 

@@ -103,7 +103,7 @@ const struct setting settings_table[] = {
      .help = "How long an event may wait for its acknowledgement before the relay asks the brokers "
              "why."},
     {"relay.max_lanes", SETTING_INT, MEMBER(relay.max_lanes), .def = "256", .min = 1, .max = 10000,
-     .help = "With on_error: park or skip: how many keys may wait each in a lane of its own. One "
+     .help = "How many keys may wait each in a lane of its own, unless on_error is halt. One "
              "more makes its\n"
              "whole topic wait."},
     {"relay.lanes_in_parallel", SETTING_INT, MEMBER(relay.lanes_in_parallel), .def = "4", .min = 1,
@@ -135,12 +135,13 @@ const struct setting settings_table[] = {
          "    format: envelope             # or raw: the payload alone\n"
          "    fields: {eventType: type}    # other names for eventId, eventType, occurredAt, "
          "version, payload\n"
-         "    on_error: halt               # what Kafka refuses for good stops the relay. park: it "
-         "waits\n"
-         "                                 # alone, the others go on. skip: it is given up, "
-         "recorded in\n"
-         "                                 # outbox.dead and sent to dead_letter_topic, if that is "
-         "set"},
+         "    on_error: park               # what cannot be sent waits alone in a lane, the others "
+         "go on.\n"
+         "                                 # halt: all wait. skip: an event that Kafka refuses for "
+         "good is\n"
+         "                                 # given up, recorded in outbox.dead and sent to "
+         "dead_letter_topic,\n"
+         "                                 # if that is set"},
 
     {"retention.keep", SETTING_SPAN, MEMBER(retention.keep_ms), .def = "7d", .min = 0,
      .max = 3650 * DAY,

@@ -240,7 +240,7 @@ static void test_the_database_is_away(void **state)
 static void test_the_topic_is_missing(void **state)
 {
     (void)state;
-    configure(NULL, NULL);
+    configure(NULL, ROUTES_THAT_HALT);
     start_leading(&relay);
     publish(1, 3);
     wait_not_ready(PROBLEM_TOPIC_MISSING);
@@ -259,7 +259,7 @@ static void test_an_event_that_halts(void **state)
 
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 1, config);
-    configure(NULL, NULL);
+    configure(NULL, ROUTES_THAT_HALT);
     publish_padded("k", 1, 60000);
     culprit = pg_scalar(owner, "SELECT event_id FROM outbox.event");
     outboxd_start(&relay);

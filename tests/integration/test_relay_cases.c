@@ -22,7 +22,7 @@ static void test_a_refused_event_halts_and_nothing_overtakes(void **state)
 
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 1, config);
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, ROUTES_THAT_HALT);
     for (int i = 1; i <= 40; i++)
         publish_padded("k", i, i == 12 ? 60000 : 10);
     culprit = pg_scalar(owner, "SELECT event_id FROM outbox.event ORDER BY id OFFSET 11 LIMIT 1");
@@ -58,7 +58,7 @@ static void test_the_first_message_of_a_fresh_producer_is_refused(void **state)
 
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 1, config);
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, ROUTES_THAT_HALT);
     publish_padded("k", 1, 60000);
     for (int i = 2; i <= 20; i++)
         publish_padded("k", i, 10);
@@ -76,7 +76,8 @@ static void test_an_oversize_payload_halts_without_being_fetched(void **state)
 {
     (void)state;
     kafka_create_topic(&kafka, TOPIC, 2, NULL);
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_event_bytes: 100KB", NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_event_bytes: 100KB",
+                      ROUTES_THAT_HALT);
     publish_padded("a", 1, 10);
     publish_padded("b", 1, 300000);
     publish_padded("c", 1, 10);
@@ -87,7 +88,7 @@ static void test_an_oversize_payload_halts_without_being_fetched(void **state)
     assert_status("max_event_bytes");
     assert_true(outboxd_stop(&relay) == 0);
     /* the way out: another limit */
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, ROUTES_THAT_HALT);
     outboxd_start(&relay);
     outboxd_wait_drained(&relay, 10000);
     assert_int_equal(outboxd_stop(&relay), 0);
@@ -97,7 +98,7 @@ static void test_an_oversize_payload_halts_without_being_fetched(void **state)
 static void test_a_missing_topic_is_waited_for(void **state)
 {
     (void)state;
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), NULL, ROUTES_THAT_HALT);
     outboxd_start(&relay);
     for (int i = 1; i <= 30; i++)
         publish_padded("k", i, 10);

@@ -82,7 +82,8 @@ static void test_stop_while_leading(void **state)
 static void test_stop_while_halted(void **state)
 {
     (void)state;
-    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_event_bytes: 1KiB" PATIENT, NULL);
+    outboxd_configure(&relay, &pg, kafka_brokers(&kafka), ", max_event_bytes: 1KiB" PATIENT,
+                      ROUTES_THAT_HALT);
     publish(1, 5);
     pg_exec(owner, "SELECT outbox.publish('order', 'k', 'order.placed', "
                    "json_build_object('seq', 6, 'padding', repeat('x', 5000)))");

@@ -84,6 +84,7 @@ static void wrote_poison(void *ctx, uint32_t key)
 static void make_routes(struct sim *s)
 {
     route_table_init(&s->routes);
+    s->routes.routes[0].on_error = ON_ERROR_HALT;
     for (uint32_t i = 0; i < s->plan.topics && s->plan.scenario == SCENARIO_LANES; i++) {
         char type[16];
         struct route *r = route_table_add(&s->routes);

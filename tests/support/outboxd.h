@@ -26,6 +26,10 @@ const char *outboxd_binary(void);
 /* Writes the configuration of relay `orders`, with its endpoints on a free port unless `extra` says
  * where; `extra` (NULL or YAML at top level) is appended, `relay_extra` (NULL or ", key: value
  * ...") goes into the relay section. */
+/* Further YAML: what is refused for good stops everything, instead of waiting in a lane. */
+#define ROUTES_THAT_HALT                                                                           \
+    "routes:\n  - {name: all, match: {aggregate_type: \"*\"}, on_error: halt}\n"
+
 void outboxd_configure(struct outboxd *o, const struct pg_server *pg, const char *brokers,
                        const char *relay_extra, const char *extra);
 /* Writes the whole text as the configuration. */

@@ -16,7 +16,7 @@ void state_configure(struct state *s, const char *url, const char *kafka, const 
     (void)snprintf(text, sizeof text,
                    "postgres: {url: \"%s\"}\nkafka: {%s}\n"
                    "relay: {name: orders, instance: test%s}\n"
-                   "http: {listen: \"127.0.0.1:%d\"}\n%s\n",
+                   "http: {listen: \"127.0.0.1:%d\"}\n%s\n" ROUTES_THAT_HALT,
                    url, kafka, relay_extra == NULL ? "" : relay_extra, s->port,
                    extra == NULL ? "" : extra);
     outboxd_configure_text(&s->relay, text);

@@ -14,7 +14,7 @@ struct state {
 
 /* Relay `orders` of instance `test`, with endpoints on a free port. `kafka`: what stands in its
  * section, as in "brokers: \"...\""; relay_extra as in outboxd_configure; `extra`: NULL or further
- * YAML. */
+ * YAML. What is refused for good halts it. */
 void state_configure(struct state *s, const char *url, const char *kafka, const char *relay_extra,
                      const char *extra);
 /* Starts it, and waits until it is ready. */

@@ -204,7 +204,7 @@ static void defaults_of_a_route(void **state)
         assert_string_equal(r->name, i == 0 ? "default" : "");
         assert_null(r->topic);
         assert_int_equal(r->format, FORMAT_ENVELOPE);
-        assert_int_equal(r->on_error, ON_ERROR_HALT);
+        assert_int_equal(r->on_error, ON_ERROR_PARK);
         assert_string_equal(r->fields.event_id, "eventId");
         assert_string_equal(r->fields.event_type, "eventType");
         assert_string_equal(r->fields.occurred_at, "occurredAt");

@@ -352,6 +352,7 @@ static inline int script_setup(void **state)
         .quiet_ms = 30,
     };
     route_table_init(&script.routes);
+    script.routes.routes[0].on_error = ON_ERROR_HALT;
     return 0;
 }
 
