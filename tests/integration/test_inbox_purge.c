@@ -13,6 +13,24 @@ static void make_old(const char *consumer, int first, int count, const char *age
             consumer, age, first, first + count - 1);
 }
 
+/* The same, claimed in one call: a set, unless they are few. */
+static void make_old_set(const char *consumer, int first, int count, const char *age)
+{
+    assert_string_equal(pg_scalar(owner,
+                                  "SELECT inbox.claim_new('%s', ARRAY(SELECT test_id(g) FROM "
+                                  "generate_series(%d, %d) g))",
+                                  consumer, first, first + count - 1),
+                        "t");
+    pg_exec(owner,
+            "UPDATE inbox.claimed SET claimed_at = claimed_at - interval '%s' WHERE consumer = "
+            "'%s' AND event_id BETWEEN test_id(%d) AND test_id(%d)",
+            age, consumer, first, first + count - 1);
+    pg_exec(owner,
+            "UPDATE inbox.claimed_set SET claimed_at = claimed_at - interval '%s' WHERE consumer "
+            "= '%s' AND event_ids[1] = test_id(%d)",
+            age, consumer, first);
+}
+
 static int64_t kept(const char *consumer)
 {
     return pg_int(owner, "SELECT count(*) FROM inbox.claimed WHERE consumer = '%s'", consumer);
@@ -139,6 +157,48 @@ static void test_purge_in_batches(void **state)
     PQfinish(a);
 }
 
+static void test_purge_takes_sets(void **state)
+{
+    PGconn *a = pg_open(&server, "consumer");
+
+    (void)state;
+    make_old_set("sets", 21, 20, "31 days");
+    make_old_set("sets", 1, 20, "32 days");
+    make_old_set("sets", 41, 20, "29 days");
+    make_old_set("sets", 61, 3, "31 days");
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.claimed_set"), 3);
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 15, 'sets')"), 3); /* no set: few */
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 15, 'sets')"), 20);
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.claimed WHERE consumer = 'sets' AND "
+                                   "event_id <= test_id(20)"),
+                     0); /* whole, and the oldest first */
+    pg_exec(owner, "SELECT inbox.set_window('sets', '100 days')");
+    assert_string_equal(refused(a, "sets", 1, "32 days"), "IB003");
+    pg_exec(owner, "SELECT inbox.set_window('sets', '30 days')");
+
+    /* one that was taken away by hand and came again stays when its old set goes */
+    pg_exec(owner, "DELETE FROM inbox.claimed WHERE event_id = test_id(21)");
+    assert_true(claim(a, "sets", 21));
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 15)"), 19);
+    assert_false(claim(a, "sets", 21));
+    assert_int_equal(kept("sets"), 21);
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 15)"), 0);
+
+    /* sets whose claims are gone do not look like the end */
+    make_old_set("empty", 1, 10, "31 days");
+    make_old_set("empty", 11, 10, "31 days");
+    pg_exec(owner, "DELETE FROM inbox.claimed WHERE consumer = 'empty' AND event_id <= "
+                   "test_id(10)");
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 10)"), 1);
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 10)"), 10);
+    assert_int_equal(pg_int(a, "SELECT inbox.purge(NULL, 10)"), 0);
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.claimed_set"), 1);
+    assert_int_equal(pg_int(owner, "SELECT count(*) FROM inbox.consumer WHERE purge_from > "
+                                   "'-infinity' OR purge_sets_from > '-infinity'"),
+                     0); /* no pass is under way */
+    PQfinish(a);
+}
+
 /* What was purged stays too old when the window is made longer: nobody knows it any more. */
 static void test_what_is_forgotten_is_refused(void **state)
 {
@@ -234,17 +294,21 @@ static void test_purge_and_claims_do_not_wait(void **state)
 
 /* The dangerous moment: an event comes again while its claim is being purged. By the window that it
  * sees at first it is young enough; that its claim is forgotten is known when the purge is over. */
-static void claim_during_purge(const char *consumer, const char *call, const char *sqlstate)
+static void claim_during_purge(const char *consumer, int count, const char *call,
+                               const char *sqlstate)
 {
     PGconn *b = pg_open(&server, "consumer");
     PGresult *rows;
     const char *got;
 
-    make_old(consumer, 1, 1, "31 days");
+    if (count == 1)
+        make_old(consumer, 1, 1, "31 days");
+    else
+        make_old_set(consumer, 1, count, "31 days");
     pg_exec(owner, "SELECT inbox.set_window('%s', '100 days')", consumer);
     pg_exec(owner, "BEGIN");
     pg_exec(owner, "SELECT inbox.set_window('%s', '30 days')", consumer);
-    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100, '%s')", consumer), 1);
+    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100, '%s')", consumer), count);
     pg_exec(owner, "SELECT inbox.set_window('%s', '100 days')", consumer);
     assert_int_equal(PQsendQuery(b, call), 1);
     wait_for_lock(b);
@@ -264,11 +328,19 @@ static void claim_during_purge(const char *consumer, const char *call, const cha
 static void test_claim_of_what_is_being_purged(void **state)
 {
     (void)state;
-    claim_during_purge(
-        "edge", "SELECT inbox.claim('edge', test_id(1), now() - interval '31 days 1 s')", "IB003");
-    claim_during_purge("edges",
+    claim_during_purge("edge", 1,
+                       "SELECT inbox.claim('edge', test_id(1), now() - interval '31 days 1 s')",
+                       "IB003");
+    claim_during_purge("edges", 1,
                        "SELECT (inbox.claim_all('edges', ARRAY[test_id(1)], ARRAY[now() - "
                        "interval '31 days 1 s']))[1]",
+                       NULL);
+    claim_during_purge("of set", 20,
+                       "SELECT inbox.claim('of set', test_id(1), now() - interval '31 days 1 s')",
+                       "IB003");
+    claim_during_purge("new", 20,
+                       "SELECT nullif(inbox.claim_new('new', ARRAY[test_id(1)], now() - interval "
+                       "'31 days 1 s', now()), false)",
                        NULL);
 }
 
@@ -365,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_too_old_in_sets),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_purge_in_batches),
+        cmocka_unit_test(test_purge_takes_sets),
         cmocka_unit_test(test_what_is_forgotten_is_refused),
         cmocka_unit_test(test_events_of_the_future),
         cmocka_unit_test(test_purge_takes_failures),

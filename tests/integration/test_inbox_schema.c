@@ -10,21 +10,22 @@
 
 /* ---- the files ---- */
 
-static void run_files(bool up)
+static void run_file(const struct sql_migration *m, bool up)
 {
     char path[PATH_SIZE];
     char log[PATH_SIZE];
 
     path_join(log, tmp_root(), "psql.log");
-    for (size_t i = 0; i < sql_inbox_migration_count; i++) {
-        size_t at = up ? i : sql_inbox_migration_count - 1 - i;
-        const struct sql_migration *m = &sql_inbox_migrations[at];
+    (void)snprintf(path, sizeof path, "%s/sql/inbox/%s%04d_%s.%s.sql", source_root(),
+                   up ? "" : "down/", m->version, m->name, up ? "up" : "down");
+    if (pg_psql(&server, "postgres", path, NULL, log) != 0)
+        fail_msg("%s failed:\n%s", path, file_read(log));
+}
 
-        (void)snprintf(path, sizeof path, "%s/sql/inbox/%s%04d_%s.%s.sql", source_root(),
-                       up ? "" : "down/", m->version, m->name, up ? "up" : "down");
-        if (pg_psql(&server, "postgres", path, NULL, log) != 0)
-            fail_msg("%s failed:\n%s", path, file_read(log));
-    }
+static void run_files(bool up)
+{
+    for (size_t i = 0; i < sql_inbox_migration_count; i++)
+        run_file(&sql_inbox_migrations[up ? i : sql_inbox_migration_count - 1 - i], up);
 }
 
 /* Everything that makes up the schema, as one hash. */
@@ -40,7 +41,7 @@ static const char *schema_digest(void)
                "attnotnull, attcollation, pg_get_expr(adbin, adrelid)) "
                "FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid "
                "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
-               "WHERE relnamespace = 'inbox'::regnamespace AND attnum > 0 "
+               "WHERE relnamespace = 'inbox'::regnamespace AND attnum > 0 AND NOT attisdropped "
                "UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'inbox' "
                "UNION ALL SELECT pg_get_viewdef('inbox.state'::regclass) "
                "UNION ALL SELECT concat(conrelid::regclass, pg_get_constraintdef(oid)) FROM "
@@ -111,6 +112,36 @@ static void test_down_and_up_again(void **state)
     assert_string_equal(schema_digest(), before);
 }
 
+/* Claims of sets are purged, whichever way the schema went since. */
+static void test_sets_down_and_up(void **state)
+{
+    const char *const make = "SELECT inbox.claim_new('%s', ARRAY(SELECT test_id(g) FROM "
+                             "generate_series(1, 20) g)); UPDATE inbox.claimed SET claimed_at = "
+                             "now() - interval '31 days'";
+    const struct sql_migration *sets = &sql_inbox_migrations[3];
+    char before[64];
+
+    (void)state;
+    run_files(false);
+    for (const struct sql_migration *m = sql_inbox_migrations; m < sets; m++)
+        run_file(m, true);
+    (void)snprintf(before, sizeof before, "%s", schema_digest());
+    pg_exec(owner, make, "old");
+    run_file(sets, true);
+    assert_string_not_equal(schema_digest(), before);
+    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100)"), 20);
+    pg_exec(owner, make, "down");
+    run_file(sets, false);
+    assert_string_equal(schema_digest(), before);
+    assert_int_equal(pg_int(owner, "SELECT inbox.version()"), 1003);
+    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100)"), 20);
+    pg_exec(owner, make, "up");
+    run_file(sets, false); /* nothing to do */
+    run_file(sets, true);
+    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100)"), 20);
+    assert_int_equal(pg_int(owner, "SELECT inbox.purge(NULL, 100)"), 0);
+}
+
 static void test_foreign_table_is_left_alone(void **state)
 {
     char path[PATH_SIZE];
@@ -145,6 +176,8 @@ static void test_consumer_may_only_call(void **state)
         "SELECT inbox.horizon('c')",
         "SELECT inbox.check_consumer('c')",
         "SELECT inbox.purge_consumer('c', NULL, 1)",
+        "SELECT * FROM inbox.claimed_set",
+        "DELETE FROM inbox.claimed_set",
         "CREATE TABLE inbox.mine (x int)",
     };
     PGconn *a = pg_open(&server, "consumer");
@@ -216,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_embedded_texts_are_the_files),
         cmocka_unit_test(test_twice_without_harm),
         cmocka_unit_test(test_down_and_up_again),
+        cmocka_unit_test(test_sets_down_and_up),
         cmocka_unit_test(test_foreign_table_is_left_alone),
         cmocka_unit_test(test_consumer_may_only_call),
         cmocka_unit_test(test_dump_and_restore),
