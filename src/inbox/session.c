@@ -93,6 +93,55 @@ PGresult *session_exec(struct session *s, const char *sql, int count, const char
     return NULL;
 }
 
+static bool send_all(struct session *s, const struct statement *statements, size_t count)
+{
+    static const int in_binary = 1;
+    bool sent = PQenterPipelineMode(s->conn) == 1;
+
+    for (size_t i = 0; i < count && sent; i++) {
+        const struct statement *one = &statements[i];
+        const int length = (int)one->binary.len;
+
+        sent = PQsendQueryParams(s->conn, one->sql, one->binary.ptr == NULL ? 0 : 1, NULL,
+                                 &one->binary.ptr, &length, &in_binary, 0) == 1;
+    }
+    return sent && PQpipelineSync(s->conn) == 1;
+}
+
+PGresult *session_pipeline(struct session *s, const struct statement *statements, size_t count)
+{
+    PGresult *kept = NULL;
+    size_t ends = 0; /* each statement's results end with NULL, then comes the end of all */
+    bool sent = send_all(s, statements, count);
+
+    while (sent && ends <= count && await_answer(s)) {
+        PGresult *next = PQgetResult(s->conn);
+
+        switch (PQresultStatus(next)) {
+        case PGRES_PIPELINE_SYNC:
+            PQclear(next);
+            if (PQexitPipelineMode(s->conn) == 1)
+                return kept;
+            sent = false;
+            continue;
+        case PGRES_PIPELINE_ABORTED: /* what came before it has failed */
+            PQclear(next);
+            continue;
+        default:
+            break;
+        }
+        if (next == NULL) {
+            ends++;
+            continue;
+        }
+        PQclear(kept);
+        kept = next;
+    }
+    PQclear(kept);
+    session_close(s);
+    return NULL;
+}
+
 enum db session_judge(struct session *s, PGresult *result, ExecStatusType wanted,
                       struct inbox_error *e)
 {

@@ -6,12 +6,15 @@
  * without them. */
 #include "inbox/session_internal.h"
 
+#include "message/event.h"
 #include "message/message.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-#define BEGIN "BEGIN READ WRITE; SET LOCAL inbox.guard TO 'on'; "
+#define BEGIN "BEGIN READ WRITE"
+#define GUARD "SET LOCAL inbox.guard TO 'on'"
 
 static enum db run(struct session *s, const char *sql, struct inbox_error *e)
 {
@@ -64,11 +67,32 @@ static void put_timestamp(struct str *sql, int64_t us)
     str_puts(sql, us == WHEN_UNKNOWN ? "::pg_catalog.timestamptz" : "'::pg_catalog.timestamptz");
 }
 
-static void put_ids(struct str *sql, const struct claims *c)
+static void put_int(struct str *out, uint32_t value)
 {
-    for (size_t i = 0; i < c->count; i++)
-        str_printf(sql, i == 0 ? "'{%s" : ",%s", c->events[i]->id);
-    str_puts(sql, "}'::pg_catalog.uuid[], ");
+    const uint32_t sent = htonl(value);
+
+    str_put(out, &sent, sizeof sent);
+}
+
+/* The ids as Postgres reads a uuid[] in binary: as text they cost the server a quarter of the
+ * claim. */
+static void put_binary_ids(struct str *out, const struct claims *c)
+{
+    enum { DIMENSIONS = 1, NO_NULLS = 0, UUID_OID = 2950, LOWER_BOUND = 1 };
+    uint8_t id[16];
+
+    str_reserve(out, 20 + 20 * c->count);
+    put_int(out, DIMENSIONS);
+    put_int(out, NO_NULLS);
+    put_int(out, UUID_OID);
+    put_int(out, (uint32_t)c->count);
+    put_int(out, LOWER_BOUND);
+    for (size_t i = 0; i < c->count; i++) {
+        if (!event_id_parse(slice_of(c->events[i]->id), id))
+            abort(); /* event.c made it */
+        put_int(out, sizeof id);
+        str_put(out, id, sizeof id);
+    }
 }
 
 /* All of them, or none: most batches are new and of the present. */
@@ -87,8 +111,7 @@ static void put_new(struct str *sql, const struct claims *c)
         if (newest == WHEN_UNKNOWN || us > newest)
             newest = us;
     }
-    str_printf(sql, "SELECT inbox.claim_new(%s, ", c->consumer);
-    put_ids(sql, c);
+    str_printf(sql, "SELECT inbox.claim_new(%s, $1::pg_catalog.uuid[], ", c->consumer);
     put_timestamp(sql, oldest);
     str_puts(sql, ", ");
     put_timestamp(sql, newest);
@@ -99,7 +122,9 @@ static void put_new(struct str *sql, const struct claims *c)
 static void put_set(struct str *sql, const struct claims *c)
 {
     str_printf(sql, "SELECT inbox.claim_all(%s, ", c->consumer);
-    put_ids(sql, c);
+    for (size_t i = 0; i < c->count; i++)
+        str_printf(sql, i == 0 ? "'{%s" : ",%s", c->events[i]->id);
+    str_puts(sql, "}'::pg_catalog.uuid[], ");
     for (size_t i = 0; i < c->count; i++) {
         str_puts(sql, i == 0 ? "'{" : ",");
         put_time(sql, c->events[i]->written_us);
@@ -159,30 +184,66 @@ static bool take_answers(const char *text, size_t count, char *answer)
     return text[0] == 't' || text[0] == 'f';
 }
 
-/* Sends what `put` writes; the first time with what begins the transaction. `answer` is filled when
- * that is DB_OK. */
-static enum db claim(struct session *s, const struct claims *c, bool first,
-                     void (*put)(struct str *, const struct claims *), char *answer,
-                     struct inbox_error *e)
+/* Begins, and claims all or none, in one round trip. */
+static PGresult *begin_new(struct session *s, const struct claims *c)
+{
+    struct str sql = {0};
+    struct str ids = {0};
+    PGresult *result;
+
+    put_new(&sql, c);
+    put_clear(&sql, c);
+    put_binary_ids(&ids, c);
+    result = session_pipeline(
+        s,
+        (struct statement[]){
+            {.sql = BEGIN},
+            {.sql = GUARD},
+            {.sql = str_text(&sql), .binary = (struct slice){.ptr = ids.data, .len = ids.len}}},
+        3);
+    str_release(&sql);
+    str_release(&ids);
+    return result;
+}
+
+static PGresult *begin_single(struct session *s, const struct claims *c)
 {
     struct str sql = {0};
     PGresult *result;
-    enum db db;
 
-    str_puts(&sql, first ? BEGIN : "");
-    put(&sql, c);
-    if (first)
-        put_clear(&sql, c);
+    str_puts(&sql, BEGIN "; " GUARD "; ");
+    put_single(&sql, c);
+    put_clear(&sql, c);
     result = session_exec(s, str_text(&sql), 0, NULL);
-    db = session_judge(s, result, PGRES_TUPLES_OK, e);
-    if (db == DB_OK && !take_answers(PQgetvalue(result, 0, 0), c->count, answer)) {
+    str_release(&sql);
+    return result;
+}
+
+/* In the transaction that begin_new began. */
+static PGresult *claim_each(struct session *s, const struct claims *c)
+{
+    struct str sql = {0};
+    PGresult *result;
+
+    put_set(&sql, c);
+    result = session_exec(s, str_text(&sql), 0, NULL);
+    str_release(&sql);
+    return result;
+}
+
+/* What came of a claim, which it clears. `answer` is filled when that is DB_OK. */
+static enum db take(struct session *s, PGresult *result, size_t count, char *answer,
+                    struct inbox_error *e)
+{
+    enum db db = session_judge(s, result, PGRES_TUPLES_OK, e);
+
+    if (db == DB_OK && !take_answers(PQgetvalue(result, 0, 0), count, answer)) {
         fault_set(e, INBOX_E_SCHEMA, "the claim answers in a form that is not known");
         db = DB_FATAL;
     } else if (db == DB_OK) {
         (void)snprintf(s->xid, sizeof s->xid, "%s", PQgetvalue(result, 0, 1));
     }
     PQclear(result);
-    str_release(&sql);
     return db;
 }
 
@@ -201,9 +262,9 @@ enum db session_begin(struct session *s, struct inbox_event *const *events, size
         fault_set(e, INBOX_E_ARGUMENT, "consumer: %s", PQerrorMessage(s->conn));
         return DB_FATAL;
     }
-    db = claim(s, &c, true, count == 1 ? put_single : put_new, answer, e);
+    db = take(s, count == 1 ? begin_single(s, &c) : begin_new(s, &c), count, answer, e);
     if (db == DB_OK && count > 1 && answer[0] == 'f')
-        db = claim(s, &c, false, put_set, answer, e);
+        db = take(s, claim_each(s, &c), count, answer, e);
     PQfreemem(c.consumer);
     if (db != DB_REFUSED)
         return db;
