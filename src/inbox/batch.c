@@ -110,12 +110,12 @@ static enum result judge(struct inbox *in, const struct inbox_event *event, enum
         return of_db(db);
     if (verdict == INBOX_REJECT) {
         fault_set(e, INBOX_E_REJECTED, "%s",
-                  event->explained[0] != '\0' ? event->explained : "the handler rejected it");
+                  event->explained != NULL ? event->explained : "the handler rejected it");
         return RESULT_REJECTED;
     }
     if (verdict == INBOX_OK)
         return of_db(db);
-    if (event->explained[0] != '\0')
+    if (event->explained != NULL)
         fault_set(e, INBOX_E_HANDLER, "%s", event->explained);
     else if (db == DB_OK)
         fault_set(e, INBOX_E_HANDLER, "the handler asked for another try");
@@ -126,7 +126,7 @@ static enum result handle(struct inbox *in, struct inbox_event *event, struct in
 {
     enum inbox_verdict verdict;
 
-    event->explained[0] = '\0';
+    event_begin_attempt(event);
     session_watch(&in->db);
     verdict = in->params.handler(in->db.conn, event, in->params.arg);
     return judge(in, event, session_unwatch(&in->db, e), verdict, e);

@@ -214,8 +214,8 @@ static rd_kafka_headers_t *story(const struct inbox_event *event)
         (void)message_format_time(timestamp_ms * 1000, time);
         add_text(h, "dlt-timestamp", time);
     }
-    add_text(h, "dlt-error-class", inbox_code_name(event->error.code));
-    add_text(h, "dlt-error-text", event->error.text);
+    add_text(h, "dlt-error-class", inbox_code_name(event->error->code));
+    add_text(h, "dlt-error-text", event->error->text);
     (void)snprintf(number, sizeof number, "%d", event->attempt);
     add_text(h, "dlt-attempts", number);
     return h;

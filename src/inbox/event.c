@@ -6,56 +6,89 @@
 #include <stdio.h>
 #include <string.h>
 
-static char *copy_text(struct slice text)
+/* Copies the text to `to`, and moves that behind it. */
+static const char *put_text(char **to, struct slice text)
 {
-    return text.ptr == NULL ? NULL : xstrndup(text.ptr, text.len);
+    char *copy = *to;
+
+    if (text.ptr == NULL)
+        return NULL;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    *to += text.len + 1;
+    return copy;
+}
+
+static size_t room_for(const struct content *c)
+{
+    return c->id.len + c->type.len + c->source.len + c->time.len + 4;
 }
 
 /* The payload is the value or a part of it: it outlives the reader as long as the record does. */
 static void take_content(struct inbox_event *event, const struct content *c)
 {
+    char *to = event->texts;
+
     uuid_of_event(c->source, c->id, event->id);
-    event->raw_id = copy_text(c->id);
-    event->type = copy_text(c->type);
-    event->source = copy_text(c->source);
-    event->time = copy_text(c->time);
+    event->raw_id = put_text(&to, c->id);
+    event->type = put_text(&to, c->type);
+    event->source = put_text(&to, c->source);
+    event->time = put_text(&to, c->time);
     event->payload = c->payload;
 }
 
 struct inbox_event *event_new(rd_kafka_message_t *record, struct format_reader *reader,
                               enum inbox_format format)
 {
-    struct inbox_event *event = xcalloc(1, sizeof *event);
+    struct inbox_event *event;
+    rd_kafka_headers_t *headers;
     rd_kafka_timestamp_type_t type;
     struct content content;
+    struct inbox_error error;
     const char *why = "";
     struct record r = {0};
+    bool readable;
 
-    event->record = record;
-    event->attempt = 1;
-    if (rd_kafka_message_headers(record, &event->headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        event->headers = NULL;
+    if (rd_kafka_message_headers(record, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        headers = NULL;
     r.value = (struct slice){.ptr = record->payload, .len = record->len};
-    r.headers = event->headers;
+    r.headers = headers;
     r.timestamp_ms = rd_kafka_message_timestamp(record, &type);
-    if (format_read(reader, format, &r, &content, &why) == 0) {
+    readable = format_read(reader, format, &r, &content, &why) == 0;
+    event = xcalloc(1, sizeof *event + (readable ? room_for(&content) : 0));
+    event->record = record;
+    event->headers = headers;
+    event->attempt = 1;
+    if (readable) {
         take_content(event, &content);
     } else {
-        event->kind = EVENT_DEAD;
-        fault_set(&event->error, INBOX_E_MALFORMED, "%s", why);
+        fault_set(&error, INBOX_E_MALFORMED, "%s", why);
+        event_give_up(event, &error);
     }
     event->written_us = content.written_us;
     event->replay = content.replay;
     return event;
 }
 
+void event_give_up(struct inbox_event *event, const struct inbox_error *why)
+{
+    if (event->error == NULL)
+        event->error = xmalloc(sizeof *event->error);
+    *event->error = *why;
+    event->kind = EVENT_DEAD;
+}
+
+void event_begin_attempt(struct inbox_event *event)
+{
+    free(event->explained);
+    event->explained = NULL;
+}
+
 void event_free(struct inbox_event *event)
 {
     rd_kafka_message_destroy(event->record);
-    free(event->raw_id);
-    free(event->type);
-    free(event->source);
-    free(event->time);
+    free(event->error);
+    free(event->explained);
     free(event);
 }
 
@@ -150,10 +183,14 @@ int inbox_event_is_replay(const struct inbox_event *event)
 
 void inbox_explain(struct inbox_event *event, const char *fmt, ...)
 {
+    char text[256];
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(event->explained, sizeof event->explained, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    fault_clean_text(event->explained);
+    fault_clean_text(text);
+    event_begin_attempt(event);
+    if (text[0] != '\0')
+        event->explained = xstrdup(text);
 }

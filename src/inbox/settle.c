@@ -83,8 +83,7 @@ static void give_up(struct inbox *in, struct part *part, const struct inbox_erro
 {
     struct inbox_event *event = part->head;
 
-    event->kind = EVENT_DEAD;
-    event->error = *e;
+    event_give_up(event, e);
     part->wake_ms = 0;
     say_warn(&in->say, "event given up", WHERE(event), LOG_S("error", inbox_code_name(e->code)),
              LOG_S("text", e->text), LOG_I("attempts", event->attempt));
@@ -209,7 +208,7 @@ static void explain(struct inbox *in, struct part *part, const char *topic)
     (void)snprintf(text, sizeof text, "waits for the dead-letter topic %s: %s", topic, why);
     say_folded(&in->say, INBOX_LOG_WARN, "the dead letter waits", text);
     record(in, &(struct failure){.event = event,
-                                 .class = inbox_code_name(event->error.code),
+                                 .class = inbox_code_name(event->error->code),
                                  .text = text,
                                  .attempts = event->attempt,
                                  .next_try_ms = 0});
@@ -220,8 +219,8 @@ static void acked(struct inbox *in, struct part *part, const char *topic)
 {
     struct inbox_event *event = part->head;
     const struct failure f = {.event = event,
-                              .class = inbox_code_name(event->error.code),
-                              .text = event->error.text,
+                              .class = inbox_code_name(event->error->code),
+                              .text = event->error->text,
                               .attempts = event->attempt,
                               .next_try_ms = -1,
                               .dead_letter_topic = topic};
@@ -236,9 +235,10 @@ static void acked(struct inbox *in, struct part *part, const char *topic)
     }
     settle_back(in);
     say_warn(&in->say, "event dead-lettered", WHERE(event), LOG_S("to", topic),
-             LOG_S("error", inbox_code_name(event->error.code)), LOG_S("text", event->error.text));
+             LOG_S("error", inbox_code_name(event->error->code)),
+             LOG_S("text", event->error->text));
     in->counters.dead_lettered++;
-    if (event->error.code == INBOX_E_MALFORMED)
+    if (event->error->code == INBOX_E_MALFORMED)
         in->counters.malformed++;
     dead_letter_drop(part->letter);
     part->letter = NULL;
