@@ -93,19 +93,23 @@ PGresult *session_exec(struct session *s, const char *sql, int count, const char
     return NULL;
 }
 
+static int send_one(const struct session *s, const struct statement *one)
+{
+    if (one->name != NULL && !s->unprepared)
+        return PQsendQueryPrepared(s->conn, one->name, one->count, one->values, one->lengths,
+                                   one->formats, 0);
+    return PQsendQueryParams(s->conn, one->sql, one->count, NULL, one->values, one->lengths,
+                             one->formats, 0);
+}
+
 static bool send_all(struct session *s, const struct statement *statements, size_t count)
 {
-    static const int in_binary = 1;
-    bool sent = PQenterPipelineMode(s->conn) == 1;
-
-    for (size_t i = 0; i < count && sent; i++) {
-        const struct statement *one = &statements[i];
-        const int length = (int)one->binary.len;
-
-        sent = PQsendQueryParams(s->conn, one->sql, one->binary.ptr == NULL ? 0 : 1, NULL,
-                                 &one->binary.ptr, &length, &in_binary, 0) == 1;
-    }
-    return sent && PQpipelineSync(s->conn) == 1;
+    if (PQenterPipelineMode(s->conn) != 1)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (send_one(s, &statements[i]) != 1)
+            return false;
+    return PQpipelineSync(s->conn) == 1;
 }
 
 PGresult *session_pipeline(struct session *s, const struct statement *statements, size_t count)
@@ -158,6 +162,10 @@ enum db session_judge(struct session *s, PGresult *result, ExecStatusType wanted
         return DB_OUTAGE;
     if (sqlstate != NULL && strcmp(sqlstate, "57014") == 0)
         return DB_CONFLICT; /* cancelled by us: what it waited for may have an end */
+    if (sqlstate != NULL && strcmp(sqlstate, "26000") == 0) {
+        s->unprepared = true; /* the handler has deallocated all: without them from now on */
+        return DB_CONFLICT;
+    }
     switch (fault_sql_class(sqlstate)) {
     case SQL_OUTAGE:
         return DB_OUTAGE;
@@ -170,6 +178,15 @@ enum db session_judge(struct session *s, PGresult *result, ExecStatusType wanted
         break;
     }
     return DB_REFUSED;
+}
+
+enum db session_run(struct session *s, const char *sql, struct inbox_error *e)
+{
+    PGresult *result = session_exec(s, sql, 0, NULL);
+    enum db db = session_judge(s, result, PGRES_COMMAND_OK, e);
+
+    PQclear(result);
+    return db;
 }
 
 /* ---- watching a handler ---------------------------------------------------------------------- */
@@ -277,12 +294,12 @@ static enum db check_schema(struct session *s, struct inbox_error *e)
 
 static enum db prepare(struct session *s, struct inbox_error *e)
 {
-    PGresult *result = session_exec(s, SETTINGS, 0, NULL);
-    enum db db = session_judge(s, result, PGRES_COMMAND_OK, e);
+    enum db db = session_run(s, SETTINGS, e);
 
-    PQclear(result);
     if (db == DB_OK)
         db = check_schema(s, e);
+    if (db == DB_OK)
+        db = session_run(s, session_prepares, e);
     return db == DB_REFUSED || db == DB_CONFLICT ? DB_OUTAGE : db;
 }
 

@@ -28,6 +28,7 @@ struct session {
     int stop_fd; /* readable once it is to stop */
     PGconn *conn;
     uint64_t connects;
+    bool unprepared; /* prepared statements do not last here */
     /* while a handler has the connection */
     bool watched;
     bool ended; /* it did something that ends or begins a transaction, or closed the connection */

@@ -10,11 +10,20 @@
  * given up, and is closed. To be cleared by the caller. */
 PGresult *session_exec(struct session *s, const char *sql, int count, const char *const *values);
 
-/* One of several statements that go together; `binary` is its only parameter, or absent. */
+/* The same for a statement that gives no rows, with what came of it. */
+enum db session_run(struct session *s, const char *sql, struct inbox_error *e);
+
+/* One of several statements that go together. */
 struct statement {
+    const char *name; /* under which it is prepared, or NULL */
     const char *sql;
-    struct slice binary;
+    const char *values[5]; /* of its parameters; NULL: null */
+    int lengths[5];        /* of those in binary */
+    int formats[5];        /* 1: in binary */
+    int count;
 };
+
+extern const char session_prepares[]; /* prepares those that have a name, on a new connection */
 
 /* Runs them in one round trip: the result of the last one, or of the one that failed. NULL as
  * above. */

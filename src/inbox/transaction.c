@@ -13,17 +13,34 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BEGIN "BEGIN READ WRITE"
-#define GUARD "SET LOCAL inbox.guard TO 'on'"
+#define XID "pg_catalog.pg_current_xact_id_if_assigned()"
 
-static enum db run(struct session *s, const char *sql, struct inbox_error *e)
-{
-    PGresult *result = session_exec(s, sql, 0, NULL);
-    enum db db = session_judge(s, result, PGRES_COMMAND_OK, e);
+/* A claim under guard, and the number of the transaction. */
+#define GUARDED(call)                                                                              \
+    "SELECT CASE WHEN pg_catalog.set_config('inbox.guard', 'on', true) "                           \
+    "OPERATOR(pg_catalog.=) 'on' THEN " call " END, " XID
 
-    PQclear(result);
-    return db;
-}
+#define CLAIM                                                                                      \
+    GUARDED("inbox.claim($1::pg_catalog.text, $2::pg_catalog.uuid, $3::pg_catalog.timestamptz, "   \
+            "$4::pg_catalog.bool)")
+#define CLAIM_NEW                                                                                  \
+    GUARDED("inbox.claim_new($1::pg_catalog.text, $2::pg_catalog.uuid[], "                         \
+            "$3::pg_catalog.timestamptz, $4::pg_catalog.timestamptz, $5::pg_catalog.bool)")
+#define CLAIM_ALL                                                                                  \
+    GUARDED("inbox.claim_all($1::pg_catalog.text, $2::pg_catalog.uuid[], "                         \
+            "$3::pg_catalog.timestamptz[], $4::pg_catalog.bool)")
+
+/* The division fails, and with it the transaction, when it is another one. */
+#define SEAL                                                                                       \
+    "SELECT 1 OPERATOR(pg_catalog./) CASE WHEN " XID "::pg_catalog.text OPERATOR(pg_catalog.=) "   \
+    "$1::pg_catalog.text THEN 1 ELSE 0 END, pg_catalog.set_config('inbox.guard', 'off', true)"
+
+const char session_prepares[] =
+    "PREPARE inbox_claim AS " CLAIM "; PREPARE inbox_claim_new AS " CLAIM_NEW
+    "; PREPARE inbox_seal AS " SEAL;
+
+static const struct statement begin_statement = {.sql = "BEGIN READ WRITE"};
+static const struct statement commit_statement = {.sql = "COMMIT"};
 
 void session_rollback(struct session *s)
 {
@@ -33,38 +50,37 @@ void session_rollback(struct session *s)
     if (s->conn == NULL)
         return;
     if (s->ended || PQtransactionStatus(s->conn) == PQTRANS_ACTIVE ||
-        PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF || run(s, "ROLLBACK", &ignored) != DB_OK)
+        PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF ||
+        session_run(s, "ROLLBACK", &ignored) != DB_OK)
         session_close(s); /* the server rolls back, too */
 }
 
 /* ---- the claims ------------------------------------------------------------------------------ */
 
-#define AND_XID ", pg_catalog.pg_current_xact_id_if_assigned()"
-
 /* What a transaction claims. */
 struct claims {
-    char *consumer; /* quoted for SQL; PQfreemem */
+    const char *consumer;
     struct inbox_event *const *events;
     size_t count;
     bool accept_old;
 };
 
-/* The time as Postgres reads it, or NULL. */
-static void put_time(struct str *out, int64_t us)
+static void add_value(struct statement *s, const char *value)
 {
-    char time[MESSAGE_TIME_SIZE];
-
-    if (us == WHEN_UNKNOWN)
-        str_puts(out, "NULL");
-    else
-        str_put(out, time, message_format_time(us, time));
+    s->values[s->count++] = value;
 }
 
-static void put_timestamp(struct str *sql, int64_t us)
+static void add_flag(struct statement *s, bool value)
 {
-    str_puts(sql, us == WHEN_UNKNOWN ? "" : "'");
-    put_time(sql, us);
-    str_puts(sql, us == WHEN_UNKNOWN ? "::pg_catalog.timestamptz" : "'::pg_catalog.timestamptz");
+    add_value(s, value ? "t" : "f");
+}
+
+/* NULL when it is not known. */
+static void add_time(struct statement *s, int64_t us, char text[MESSAGE_TIME_SIZE])
+{
+    if (us != WHEN_UNKNOWN)
+        (void)message_format_time(us, text);
+    add_value(s, us == WHEN_UNKNOWN ? NULL : text);
 }
 
 static void put_int(struct str *out, uint32_t value)
@@ -74,9 +90,8 @@ static void put_int(struct str *out, uint32_t value)
     str_put(out, &sent, sizeof sent);
 }
 
-/* The ids as Postgres reads a uuid[] in binary: as text they cost the server a quarter of the
- * claim. */
-static void put_binary_ids(struct str *out, const struct claims *c)
+/* The ids as a uuid[] in binary: as text they cost the server a quarter of the claim. */
+static void add_ids(struct statement *s, const struct claims *c, struct str *out)
 {
     enum { DIMENSIONS = 1, NO_NULLS = 0, UUID_OID = 2950, LOWER_BOUND = 1 };
     uint8_t id[16];
@@ -93,72 +108,47 @@ static void put_binary_ids(struct str *out, const struct claims *c)
         put_int(out, sizeof id);
         str_put(out, id, sizeof id);
     }
+    s->lengths[s->count] = (int)out->len;
+    s->formats[s->count] = 1;
+    add_value(s, out->data);
 }
 
-/* All of them, or none: most batches are new and of the present. */
-static void put_new(struct str *sql, const struct claims *c)
+/* The least and the greatest of the known times. */
+static void find_times(const struct claims *c, int64_t *oldest, int64_t *newest)
 {
-    int64_t oldest = c->events[0]->written_us;
-    int64_t newest = oldest;
-
-    for (size_t i = 1; i < c->count; i++) {
+    *oldest = WHEN_UNKNOWN;
+    *newest = WHEN_UNKNOWN;
+    for (size_t i = 0; i < c->count; i++) {
         const int64_t us = c->events[i]->written_us;
 
         if (us == WHEN_UNKNOWN)
             continue;
-        if (oldest == WHEN_UNKNOWN || us < oldest)
-            oldest = us;
-        if (newest == WHEN_UNKNOWN || us > newest)
-            newest = us;
+        if (*oldest == WHEN_UNKNOWN || us < *oldest)
+            *oldest = us;
+        if (*newest == WHEN_UNKNOWN || us > *newest)
+            *newest = us;
     }
-    str_printf(sql, "SELECT inbox.claim_new(%s, $1::pg_catalog.uuid[], ", c->consumer);
-    put_timestamp(sql, oldest);
-    str_puts(sql, ", ");
-    put_timestamp(sql, newest);
-    str_puts(sql, c->accept_old ? ", true)" AND_XID : ", false)" AND_XID);
-}
-
-/* Each of them, with an answer of its own. */
-static void put_set(struct str *sql, const struct claims *c)
-{
-    str_printf(sql, "SELECT inbox.claim_all(%s, ", c->consumer);
-    for (size_t i = 0; i < c->count; i++)
-        str_printf(sql, i == 0 ? "'{%s" : ",%s", c->events[i]->id);
-    str_puts(sql, "}'::pg_catalog.uuid[], ");
-    for (size_t i = 0; i < c->count; i++) {
-        str_puts(sql, i == 0 ? "'{" : ",");
-        put_time(sql, c->events[i]->written_us);
-    }
-    str_puts(sql, c->accept_old ? "}'::pg_catalog.timestamptz[], true)" AND_XID
-                                : "}'::pg_catalog.timestamptz[], false)" AND_XID);
-}
-
-/* A single claim costs a fifth of a set of one. */
-static void put_single(struct str *sql, const struct claims *c)
-{
-    str_printf(sql, "SELECT inbox.claim(%s, '%s'::pg_catalog.uuid, ", c->consumer,
-               c->events[0]->id);
-    put_timestamp(sql, c->events[0]->written_us);
-    str_puts(sql, c->accept_old ? ", true)" AND_XID : ", false)" AND_XID);
 }
 
 /* Failures are recorded of the event that its partition waits for: one of this member, or the first
- * that a member meets after an assignment. */
-static void put_clear(struct str *sql, const struct claims *c)
+ * that a member meets after an assignment. The statement that takes their records away is seldom
+ * the same: it is not prepared. */
+static void add_clear(struct statement *s, const struct claims *c, struct str *sql)
 {
     bool some = false;
 
+    str_puts(sql, s->sql);
     for (size_t i = 0; i < c->count; i++) {
         if (!c->events[i]->may_be_recorded)
             continue;
-        if (!some)
-            str_printf(sql, ", inbox.clear_failure(%s, '{%s", c->consumer, c->events[i]->id);
-        else
-            str_printf(sql, ",%s", c->events[i]->id);
+        str_printf(sql, some ? ",%s" : ", inbox.clear_failure($1, '{%s", c->events[i]->id);
         some = true;
     }
-    if (some)
-        str_puts(sql, "}'::pg_catalog.uuid[])");
+    if (!some)
+        return;
+    str_puts(sql, "}'::pg_catalog.uuid[])");
+    s->name = NULL;
+    s->sql = str_text(sql);
 }
 
 /* "{t,f,NULL}" */
@@ -184,50 +174,64 @@ static bool take_answers(const char *text, size_t count, char *answer)
     return text[0] == 't' || text[0] == 'f';
 }
 
-/* Begins, and claims all or none, in one round trip. */
-static PGresult *begin_new(struct session *s, const struct claims *c)
+/* Begins and claims, in one round trip: all or none, as most batches are new and of the present. A
+ * single claim costs a fifth of a set of one. */
+static PGresult *begin(struct session *s, const struct claims *c)
 {
+    struct statement list[] = {begin_statement, {0}};
+    struct statement *claim = &list[1];
     struct str sql = {0};
     struct str ids = {0};
+    char times[2][MESSAGE_TIME_SIZE];
+    int64_t oldest;
+    int64_t newest;
     PGresult *result;
 
-    put_new(&sql, c);
-    put_clear(&sql, c);
-    put_binary_ids(&ids, c);
-    result = session_pipeline(
-        s,
-        (struct statement[]){
-            {.sql = BEGIN},
-            {.sql = GUARD},
-            {.sql = str_text(&sql), .binary = (struct slice){.ptr = ids.data, .len = ids.len}}},
-        3);
+    find_times(c, &oldest, &newest);
+    claim->name = c->count == 1 ? "inbox_claim" : "inbox_claim_new";
+    claim->sql = c->count == 1 ? CLAIM : CLAIM_NEW;
+    add_value(claim, c->consumer);
+    if (c->count == 1)
+        add_value(claim, c->events[0]->id);
+    else
+        add_ids(claim, c, &ids);
+    add_time(claim, oldest, times[0]);
+    if (c->count > 1)
+        add_time(claim, newest, times[1]);
+    add_flag(claim, c->accept_old);
+    add_clear(claim, c, &sql);
+    result = session_pipeline(s, list, ARRAY_LEN(list));
     str_release(&sql);
     str_release(&ids);
     return result;
 }
 
-static PGresult *begin_single(struct session *s, const struct claims *c)
-{
-    struct str sql = {0};
-    PGresult *result;
-
-    str_puts(&sql, BEGIN "; " GUARD "; ");
-    put_single(&sql, c);
-    put_clear(&sql, c);
-    result = session_exec(s, str_text(&sql), 0, NULL);
-    str_release(&sql);
-    return result;
-}
-
-/* In the transaction that begin_new began. */
+/* Each of them, with an answer of its own, in the transaction that has begun. */
 static PGresult *claim_each(struct session *s, const struct claims *c)
 {
-    struct str sql = {0};
+    struct statement claim = {.sql = CLAIM_ALL};
+    struct str ids = {0};
+    struct str times = {0};
+    char time[MESSAGE_TIME_SIZE];
     PGresult *result;
 
-    put_set(&sql, c);
-    result = session_exec(s, str_text(&sql), 0, NULL);
-    str_release(&sql);
+    add_value(&claim, c->consumer);
+    add_ids(&claim, c, &ids);
+    for (size_t i = 0; i < c->count; i++) {
+        const int64_t us = c->events[i]->written_us;
+
+        str_puts(&times, i == 0 ? "{" : ",");
+        if (us == WHEN_UNKNOWN)
+            str_puts(&times, "NULL");
+        else
+            str_put(&times, time, message_format_time(us, time));
+    }
+    str_puts(&times, "}");
+    add_value(&claim, str_text(&times));
+    add_flag(&claim, c->accept_old);
+    result = session_pipeline(s, &claim, 1);
+    str_release(&ids);
+    str_release(&times);
     return result;
 }
 
@@ -250,22 +254,15 @@ static enum db take(struct session *s, PGresult *result, size_t count, char *ans
 enum db session_begin(struct session *s, struct inbox_event *const *events, size_t count,
                       bool accept_old, char *answer, struct inbox_error *e)
 {
-    struct claims c = {.consumer = PQescapeLiteral(s->conn, s->consumer, strlen(s->consumer)),
-                       .events = events,
-                       .count = count,
-                       .accept_old = accept_old};
+    const struct claims c = {
+        .consumer = s->consumer, .events = events, .count = count, .accept_old = accept_old};
     enum db db;
 
     s->sqlstate[0] = '\0';
     s->xid[0] = '\0';
-    if (c.consumer == NULL) { /* its name is no UTF-8 */
-        fault_set(e, INBOX_E_ARGUMENT, "consumer: %s", PQerrorMessage(s->conn));
-        return DB_FATAL;
-    }
-    db = take(s, count == 1 ? begin_single(s, &c) : begin_new(s, &c), count, answer, e);
+    db = take(s, begin(s, &c), count, answer, e);
     if (db == DB_OK && count > 1 && answer[0] == 'f')
         db = take(s, claim_each(s, &c), count, answer, e);
-    PQfreemem(c.consumer);
     if (db != DB_REFUSED)
         return db;
     if (strcmp(s->sqlstate, "IB003") == 0) { /* of a single claim */
@@ -330,18 +327,16 @@ enum db session_unwatch(struct session *s, struct inbox_error *e)
 
 enum db session_commit(struct session *s, struct inbox_error *e)
 {
-    char sql[320];
+    const struct statement list[] = {
+        {.name = "inbox_seal", .sql = SEAL, .values = {s->xid}, .count = 1}, commit_statement};
+    PGresult *result;
     enum db db;
 
-    /* The division fails, and with it the transaction, when it is another one. */
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT 1 OPERATOR(pg_catalog./) CASE WHEN "
-                   "pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text "
-                   "OPERATOR(pg_catalog.=) '%s' THEN 1 ELSE 0 END, "
-                   "pg_catalog.set_config('inbox.guard', 'off', true); COMMIT",
-                   s->xid);
     s->sqlstate[0] = '\0';
-    db = run(s, s->xid[0] == '\0' ? "COMMIT" : sql, e);
+    result = s->xid[0] == '\0' ? session_pipeline(s, &commit_statement, 1)
+                               : session_pipeline(s, list, ARRAY_LEN(list));
+    db = session_judge(s, result, PGRES_COMMAND_OK, e);
+    PQclear(result);
     if (db == DB_OK)
         return db;
     if (strcmp(s->sqlstate, "22012") == 0) {
@@ -381,7 +376,7 @@ enum db session_record(struct session *s, const struct failure *f)
     (void)snprintf(numbers[1], sizeof numbers[1], "%lld", (long long)f->next_try_ms);
     (void)snprintf(numbers[2], sizeof numbers[2], "%d", (int)inbox_event_partition(event));
     (void)snprintf(numbers[3], sizeof numbers[3], "%lld", (long long)inbox_event_offset(event));
-    db = run(s, "BEGIN READ WRITE", &e);
+    db = session_run(s, "BEGIN READ WRITE", &e);
     if (db != DB_OK)
         goto out;
     result = session_exec(s,
@@ -395,7 +390,7 @@ enum db session_record(struct session *s, const struct failure *f)
     db = session_judge(s, result, PGRES_TUPLES_OK, &e);
     PQclear(result);
     if (db == DB_OK)
-        db = run(s, "COMMIT", &e);
+        db = session_run(s, "COMMIT", &e);
     else
         session_rollback(s);
 out:
