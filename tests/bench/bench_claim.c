@@ -1,6 +1,7 @@
 /* What a claim costs: beside 100 kept claims and beside many, of time-ordered ids (as the outbox
- * makes them) and of random ones, singly and in sets; and a consumer's transaction with one small
- * write, without a claim, with one, and while purge takes old claims away.
+ * makes them) and of random ones, singly, in sets, and in sets that are all new; and a consumer's
+ * transaction with one small write, without a claim, with one, and while purge takes old claims
+ * away.
  *
  * The two tables lie in two databases of one server and take turns; the best of their rounds are
  * compared, because whatever else the machine does only adds to them. What counts is the processor
@@ -25,6 +26,7 @@
 #define ROUNDS        15
 #define BATCH         2000 /* claims of one round */
 #define SET_SIZE      500
+#define KEPT_SET      200 /* of the claims that are kept already */
 #define CELL_MS       4000
 #define MAX_TIMES     200000
 #define ALLOWED_RATIO 1.2
@@ -49,24 +51,25 @@ static const char ordered_ids[] =
     "'SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, ''0'') || "
     "substr(replace(gen_random_uuid()::text, ''-'', ''''), 13))::uuid'";
 
-/* Claims of the last 30 days, and such as purge has to take away: a tenth of them it has taken
- * already, so that there is room in the table as there is in daily life, and a tenth it has not. */
+/* Claims of the last 30 days, in sets, and such as purge has to take away: a tenth of them it has
+ * taken already, so that there is room in the table as there is in daily life, and a tenth it has
+ * not. */
 static void fill(PGconn *conn, long rows)
 {
-    pg_exec(conn, "DROP INDEX inbox.claimed_by_time");
     pg_exec(conn, "ALTER TABLE inbox.claimed DROP CONSTRAINT claimed_pkey");
     pg_exec(conn,
-            "INSERT INTO inbox.claimed SELECT consumer, ordered_id(at), at FROM (SELECT CASE WHEN "
-            "g < 0.1 * %ld THEN 'other' ELSE 'bench' END, now() - interval '36 days' + g * "
-            "(interval '36 days' / (1.2 * %ld)) FROM generate_series(1, (1.2 * %ld)::bigint) g) AS "
-            "t (consumer, at)",
-            rows, rows, rows);
+            "INSERT INTO inbox.claimed SELECT consumer, ordered_id(at), at, NULL FROM (SELECT CASE "
+            "WHEN g < 0.1 * %ld THEN 'other' ELSE 'bench' END, now() - interval '36 days' + g / "
+            "%d * %d * (interval '36 days' / (1.2 * %ld)) FROM generate_series(1, (1.2 * "
+            "%ld)::bigint) g) AS t (consumer, at)",
+            rows, KEPT_SET, KEPT_SET, rows, rows);
+    pg_exec(conn, "INSERT INTO inbox.claimed_set SELECT consumer, claimed_at, array_agg(event_id) "
+                  "FROM inbox.claimed GROUP BY claimed_at, consumer ORDER BY claimed_at");
     pg_exec(conn, "ALTER TABLE inbox.claimed ADD PRIMARY KEY (event_id, consumer)");
-    pg_exec(conn, "CREATE INDEX claimed_by_time ON inbox.claimed (consumer, claimed_at)");
-    pg_exec(conn, "VACUUM ANALYZE inbox.claimed");
+    pg_exec(conn, "VACUUM ANALYZE inbox.claimed, inbox.claimed_set");
     while (pg_int(conn, "SELECT inbox.purge(NULL, 10000, 'bench')") > 0)
         continue;
-    pg_exec(conn, "VACUUM inbox.claimed");
+    pg_exec(conn, "VACUUM inbox.claimed, inbox.claimed_set");
 }
 
 static struct table open_table(const char *name, long rows)
@@ -93,7 +96,16 @@ static struct table open_table(const char *name, long rows)
 
 /* ---- claims, timed inside the server ---- */
 
-enum way { SINGLE, SETS };
+enum way { SINGLE, SETS, NEW_SETS };
+
+static const struct {
+    const char *name;
+    const char *sql;
+} ways[] = {
+    [SINGLE] = {"one by one", "SELECT count(inbox.claim('bench', id, now())) FROM fresh"},
+    [SETS] = {"sets of 500", "SELECT count(inbox.claim_all('bench', ids, times)) FROM sets"},
+    [NEW_SETS] = {"all new", "SELECT count(inbox.claim_new('bench', ids, now(), now())) FROM sets"},
+};
 
 /* Processor time of a backend so far. */
 static double processor_us(int pid)
@@ -123,8 +135,7 @@ static double time_claims(PGconn *conn, bool ordered, enum way way)
             "array_agg(now() ORDER BY g) AS times FROM fresh GROUP BY g / %d",
             SET_SIZE);
     began = processor_us(PQbackendPID(conn));
-    pg_exec(conn, way == SINGLE ? "SELECT count(inbox.claim('bench', id, now())) FROM fresh"
-                                : "SELECT count(inbox.claim_all('bench', ids, times)) FROM sets");
+    pg_exec(conn, "%s", ways[way].sql);
     ended = processor_us(PQbackendPID(conn));
     pg_exec(conn, "DROP TABLE fresh, sets");
     return (ended - began) / BATCH;
@@ -139,7 +150,8 @@ static double smaller(double a, double b)
 static void shrink(PGconn *conn)
 {
     pg_exec(conn, "DELETE FROM inbox.claimed WHERE claimed_at > now() - interval '1 hour'");
-    pg_exec(conn, "VACUUM inbox.claimed");
+    pg_exec(conn, "DELETE FROM inbox.claimed_set WHERE claimed_at > now() - interval '1 hour'");
+    pg_exec(conn, "VACUUM inbox.claimed, inbox.claimed_set");
 }
 
 /* Prints a line; returns how many times as much a claim beside many costs. */
@@ -154,7 +166,7 @@ static double compare(struct table *small, struct table *large, bool ordered, en
         many = smaller(many, time_claims(large->conn, ordered, way));
     }
     printf("  %-12s %-14s %8.1f us %8.1f us %8.2f\n", ordered ? "by time" : "random",
-           way == SINGLE ? "one by one" : "sets of 500", few, many, many / few);
+           ways[way].name, few, many, many / few);
     return many / few;
 }
 
@@ -241,8 +253,10 @@ int main(void)
     printf("  %-12s %-14s %11s %11s %8s\n", "ids", "claimed", "beside 100", "beside many", "ratio");
     ratio = compare(&small, &large, true, SINGLE);
     (void)compare(&small, &large, true, SETS);
+    (void)compare(&small, &large, true, NEW_SETS);
     (void)compare(&small, &large, false, SINGLE);
     (void)compare(&small, &large, false, SETS);
+    (void)compare(&small, &large, false, NEW_SETS);
     printf("a transaction with one small write, from BEGIN to the answer to COMMIT; many = %ld\n",
            many_rows());
     run_cell(large.conn, "no claim", NULL);
