@@ -66,8 +66,6 @@ static inline void misbehave(PGconn *conn, const char *what)
         sql(conn, "SELECT 1 / 0");
     if (strcmp(what, "savepoint") == 0) /* this one is allowed */
         sql(conn, "SAVEPOINT s; INSERT INTO effect (payload) VALUES ('gone'); ROLLBACK TO s");
-    if (strcmp(what, "deallocate") == 0) /* and this */
-        sql(conn, "DEALLOCATE ALL");
     if (strcmp(what, "late") == 0)
         sql(conn, "INSERT INTO other VALUES (1)"); /* refused by COMMIT */
 }

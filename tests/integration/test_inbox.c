@@ -395,26 +395,6 @@ static void misbehaving_handlers(void **state)
     }
 }
 
-/* The library's own statements go with the handler's: it does without them from then on. */
-static void handler_deallocates(void **state)
-{
-    const char *topic = "deallocate";
-    struct inbox_params p = params_for(&topic, handle);
-    struct inbox *in;
-
-    (void)state;
-    begin_test(topic, 1);
-    p.batch_size = 3;
-    for (int i = 0; i < 12; i++)
-        produce(topic, 0, i, i % 4 == 1 ? "deallocate" : "a");
-    in = open_inbox(&p);
-    PUMP_UNTIL(in, counters_of(in).handled == 12);
-    assert_once(12);
-    assert_int_equal(counters_of(in).batches_failed, 1);
-    assert_int_equal(counters_of(in).dead_lettered + counters_of(in).broken_contracts, 0);
-    inbox_free(in);
-}
-
 /* ---- stop, loops, groups --------------------------------------------------------------------- */
 
 static void *stop_soon(void *in)
@@ -510,7 +490,6 @@ int main(void)
         cmocka_unit_test(other_types_pass),
         cmocka_unit_test(old_events),
         cmocka_unit_test(misbehaving_handlers),
-        cmocka_unit_test(handler_deallocates),
         cmocka_unit_test(run_until_stop),
         cmocka_unit_test(two_members),
     };

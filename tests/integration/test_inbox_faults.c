@@ -8,6 +8,7 @@
 
 static int calls;
 static int kill_at;      /* the call in which the handler's own session is ended; 0: none */
+static int forget_at;    /* the call in which the session's statements are deallocated; 0: none */
 static unsigned slow_ms; /* of each call */
 static char published[INBOX_UUID_SIZE];
 
@@ -25,6 +26,8 @@ static enum inbox_verdict handle(PGconn *conn, struct inbox_event *event, void *
                          NULL, values, NULL, NULL, 0));
     if (calls == kill_at)
         PQclear(PQexec(conn, "SELECT pg_terminate_backend(pg_backend_pid())"));
+    if (calls == forget_at)
+        PQclear(PQexec(conn, "DEALLOCATE ALL"));
     return len == 6 && memcmp(payload, "reject", 6) == 0 ? INBOX_REJECT : INBOX_OK;
 }
 
@@ -32,6 +35,7 @@ static void begin_test(const char *topic, int partitions)
 {
     calls = 0;
     kill_at = 0;
+    forget_at = 0;
     slow_ms = 0;
     begin_topic(topic, partitions);
 }
@@ -153,6 +157,30 @@ static void session_that_dies_in_the_handler(void **state)
     assert_int_equal(counters_of(in).reconnects, 1);
     assert_int_equal(counters_of(in).retries, 0);
     assert_int_equal(counters_of(in).broken_contracts, 0);
+    inbox_free(in);
+}
+
+/* The library's own statements go with the handler's: it does without them from then on. */
+static void session_that_forgets_its_statements(void **state)
+{
+    const char *topic = "forgets";
+    struct inbox_params p = params_for(&topic, handle);
+    struct inbox *in;
+
+    (void)state;
+    begin_test(topic, 1);
+    p.max_attempts = 1; /* it counts as none */
+    forget_at = 2;
+    produce_many(topic, 1, 5);
+    in = open_inbox(&p);
+    PUMP_UNTIL(in, effect_count() == 5);
+    forget_at = calls + 1;
+    produce_many(topic, 6, 5);
+    PUMP_UNTIL(in, effect_count() == 10);
+    assert_once(10);
+    /* the second time nothing of it is missed */
+    assert_int_equal(counters_of(in).batches_failed + counters_of(in).conflicts, 1);
+    assert_int_equal(counters_of(in).retries, 0);
     inbox_free(in);
 }
 
@@ -407,6 +435,7 @@ int main(void)
         cmocka_unit_test(topic_that_comes_later),
         cmocka_unit_test(dead_letter_topic_that_comes_later),
         cmocka_unit_test(session_that_dies_in_the_handler),
+        cmocka_unit_test(session_that_forgets_its_statements),
         cmocka_unit_test(database_that_is_away),
         cmocka_unit_test(claim_that_somebody_holds),
         cmocka_unit_test(stop_in_a_slow_batch),
