@@ -75,6 +75,38 @@ static void a_backlog_is_probed_and_paged(void **state)
     expect("poll(20:20:,100) ");
 }
 
+static int page_rows(void)
+{
+    const char *page = strstr(str_text(&script.said), "page(");
+
+    assert_non_null(page);
+    page = strrchr(page, ',');
+    assert_non_null(page);
+    return atoi(page + 1);
+}
+
+/* Bytes that are in flight do not make the next page smaller: its rows wait for them. */
+static void a_page_is_as_large_as_the_window(void **state)
+{
+    int rows;
+
+    (void)state;
+    script.params.window_bytes = 16000;
+    open_topic();
+    batch("20:20:", false);
+    relay_on_fetched(script.relay, 0, false);
+    relay_on_probed(script.relay, true, 2);
+    rows = page_rows();
+    assert_in_range(rows, 4, 50);
+    for (int i = 0; i < rows; i++)
+        assert_int_equal(row(2 + i), ROW_TAKEN);
+    for (int i = 0; i < rows / 2; i++)
+        ack((uint64_t)i + 1);
+    forget_said();
+    relay_on_fetched(script.relay, (uint32_t)rows, false);
+    assert_in_range(page_rows(), rows - 1, rows + 1);
+}
+
 static void a_stored_target_is_finished_first(void **state)
 {
     (void)state;
@@ -384,6 +416,7 @@ int main(void)
         TEST(from_start_to_stored),
         TEST(acks_out_of_order),
         TEST(a_backlog_is_probed_and_paged),
+        TEST(a_page_is_as_large_as_the_window),
         TEST(a_stored_target_is_finished_first),
         TEST(a_held_row_is_dropped),
         TEST(a_page_that_only_drips_is_dropped),
