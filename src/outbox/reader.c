@@ -42,8 +42,12 @@ struct reader {
     bool cancelling;     /* the control session has not answered yet */
     struct timer *go_on; /* TASK_POLL: offers the rows after a resume, reports after a drop */
 
-    PGresult *polled; /* TASK_POLL: head and rows */
+    PGresult *polled; /* TASK_POLL: the snapshot of a peek, then head and rows */
     int next_row;
+    bool found_nothing; /* the last poll */
+    struct str poll_base;
+    char poll_rows[16];
+    char poll_bytes[24];
     struct copy_stream stream; /* TASK_PAGE */
     size_t piece_used;         /* of the piece whose row is held */
     struct event held_event;   /* borrows that piece */
@@ -238,6 +242,43 @@ static void poll_through(void *ctx)
                             complete.len == 1 && complete.ptr[0] == 1);
     if (r->life != life)
         return;
+    r->found_nothing = PQntuples(r->polled) == 1;
+    r->next_row = 1;
+    offer_polled(r);
+}
+
+static void ask_poll(struct reader *r)
+{
+    const char *const values[] = {str_text(&r->poll_base), r->poll_rows, r->poll_bytes};
+
+    session_query(r->params.read, &(struct session_query){.name = "poll",
+                                                          .values = values,
+                                                          .count = ARRAY_LEN(values),
+                                                          .timeout_ms = r->params.timeout_ms,
+                                                          .result = poll_result,
+                                                          .done = poll_through,
+                                                          .ctx = r});
+}
+
+/* The same snapshot as the base: then the poll's answer is known, its head alone. */
+static void peek_through(void *ctx)
+{
+    struct reader *r = ctx;
+    uint64_t life = r->life;
+    struct slice snapshot;
+
+    if (r->polled == NULL || PQntuples(r->polled) != 1 || PQnfields(r->polled) != 1) {
+        ask_poll(r);
+        return;
+    }
+    snapshot = field_of(r->polled, 0, 0);
+    if (!slice_eq(snapshot, str_slice(&r->poll_base))) {
+        ask_poll(r);
+        return;
+    }
+    r->params.events->batch(r->params.ctx, snapshot, true);
+    if (r->life != life)
+        return;
     r->next_row = 1;
     offer_polled(r);
 }
@@ -258,21 +299,20 @@ static void go_on(void *ctx)
 
 void reader_poll(struct reader *r, const struct str *base, uint32_t max_rows, size_t max_bytes)
 {
-    char rows[16];
-    char bytes[24];
-    const char *const values[] = {str_text(base), rows, bytes};
-
     begin(r, MAIN_STREAM, TASK_POLL);
     if (max_bytes > r->params.max_event_bytes)
         max_bytes = r->params.max_event_bytes; /* then no event of a poll is above its own limit */
-    (void)snprintf(rows, sizeof(rows), "%" PRIu32, max_rows);
-    (void)snprintf(bytes, sizeof(bytes), "%zu", max_bytes);
-    session_query(r->params.read, &(struct session_query){.name = "poll",
-                                                          .values = values,
-                                                          .count = ARRAY_LEN(values),
+    (void)snprintf(r->poll_rows, sizeof(r->poll_rows), "%" PRIu32, max_rows);
+    (void)snprintf(r->poll_bytes, sizeof(r->poll_bytes), "%zu", max_bytes);
+    str_copy(&r->poll_base, base);
+    if (!r->found_nothing) { /* more of them is likely: no round trip to ask */
+        ask_poll(r);
+        return;
+    }
+    session_query(r->params.read, &(struct session_query){.name = "peek",
                                                           .timeout_ms = r->params.timeout_ms,
                                                           .result = poll_result,
-                                                          .done = poll_through,
+                                                          .done = peek_through,
                                                           .ctx = r});
 }
 
@@ -562,6 +602,7 @@ void reader_forget(struct reader *r)
     r->task = TASK_NONE;
     r->ready = r->waiting = false;
     r->held = false;
+    r->found_nothing = false;
     timer_stop(r->go_on);
     PQclear(r->polled);
     r->polled = NULL;
@@ -576,6 +617,7 @@ void reader_free(struct reader *r)
     str_release(&r->sql);
     str_release(&r->branches);
     str_release(&r->where);
+    str_release(&r->poll_base);
     str_release(&r->base);
     str_release(&r->target);
     str_release(&r->xmax);

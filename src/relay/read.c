@@ -122,8 +122,9 @@ void relay_on_bell(struct relay *r)
     relay_pump(r);
 }
 
-/* A look found nothing. */
-static void looked_in_vain(struct relay *r)
+/* A look found nothing. `still`: no transaction has ended since the last one, which is cheap to
+ * find out: while events come, it is asked every POLL_FIRST_MS. */
+static void looked_in_vain(struct relay *r, bool still)
 {
     struct stream *s = &r->main;
     struct reading *d = &s->reading;
@@ -137,8 +138,12 @@ static void looked_in_vain(struct relay *r)
         return;
     }
     d->cause = WAKEUP_POLLED;
-    d->due = now + d->pause_ms;
-    d->pause_ms = d->pause_ms * 2 < longest ? d->pause_ms * 2 : longest;
+    if (still && now - d->last_event < r->params.quiet_ms) {
+        d->due = now + POLL_FIRST_MS;
+    } else {
+        d->due = now + d->pause_ms;
+        d->pause_ms = d->pause_ms * 2 < longest ? d->pause_ms * 2 : longest;
+    }
     if (r->params.wakeup == WAKEUP_DOORBELL && d->bell == BELL_OFF && now >= d->arm_due &&
         now - d->last_event >= r->params.quiet_ms) {
         d->bell = BELL_ARMING;
@@ -424,9 +429,12 @@ static void poll_fetched(struct relay *r, struct stream *s, uint32_t rows, bool 
         return;
     }
     if (rows == 0 && !dropped) {
-        window_retarget(&s->window, str_slice(&d->snapshot));
-        frontier_set(r, str_slice(&d->snapshot), true);
-        looked_in_vain(r);
+        struct slice snapshot = str_slice(&d->snapshot);
+        bool still = slice_eq(snapshot, str_slice(window_read_base(&s->window)));
+
+        window_retarget(&s->window, snapshot);
+        frontier_set(r, snapshot, true);
+        looked_in_vain(r, still);
         recovery_idle(r, s);
         return;
     }

@@ -88,6 +88,48 @@ static void test_columns(void **state)
     PQfinish(conn);
 }
 
+/* A look after one in vain asks for the snapshot alone, and finds what ends in any way. */
+static void test_peek(void **state)
+{
+    struct source_user u;
+    PGconn *conn = pg_open(&pg, "svc");
+    PGconn *old = pg_open(&pg, "svc");
+    PGconn *admin = pg_open(&pg, "postgres");
+    struct position at;
+    static const char publish[] = "SELECT outbox.publish('order', 'k', 'e', '{}')";
+    static const char peeks[] =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay' AND query LIKE "
+        "'%ended since the last one%'";
+
+    (void)state;
+    source_user_begin(&u, &pg);
+    pg_exec(old, "BEGIN");
+    pg_exec(old, publish);
+    position_now(&at, conn);
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+    assert_int_equal(pg_int(admin, "%s", peeks), 0);
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+    assert_int_equal(pg_int(admin, "%s", peeks), 1);
+    for (int i = 0; i < 2; i++) { /* the transaction is above the snapshot, or within it */
+        pg_exec(conn, publish);
+        assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 1);
+        assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+        assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+    }
+    pg_exec(old, "COMMIT");
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 1);
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+    pg_exec(conn, "BEGIN; SAVEPOINT s; SELECT outbox.publish('order', 'k', 'e', '{}'); RELEASE s");
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 0);
+    pg_exec(conn, "COMMIT");
+    assert_int_equal(source_user_read(&u, &at, 10, 10, -1), 1);
+    position_release(&at);
+    source_user_release(&u);
+    PQfinish(admin);
+    PQfinish(old);
+    PQfinish(conn);
+}
+
 /* ---- limits ---- */
 
 static void test_poll_limits(void **state)
@@ -431,10 +473,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_columns),   cmocka_unit_test(test_poll_limits),
-        cmocka_unit_test(test_oversize),  cmocka_unit_test(test_hold_and_resume),
-        cmocka_unit_test(test_drop_rest), cmocka_unit_test(test_drop_rest_of_a_poll),
-        cmocka_unit_test(test_memory),    cmocka_unit_test(test_server_crash),
+        cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_peek),
+        cmocka_unit_test(test_poll_limits),
+        cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_hold_and_resume),
+        cmocka_unit_test(test_drop_rest),
+        cmocka_unit_test(test_drop_rest_of_a_poll),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_server_crash),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -185,6 +185,33 @@ static void a_look_without_rows_moves_the_base(void **state)
     expect("poll(30:30:,100) ");
 }
 
+/* How long after a look in vain the next one comes. */
+static int pause_after(const char *snapshot)
+{
+    forget_said();
+    nothing(snapshot);
+    for (int ms = 1; ms < 100; ms++) {
+        pass_ms(1);
+        if (strstr(str_text(&script.said), "poll") != NULL)
+            return ms;
+    }
+    return 0;
+}
+
+/* The same snapshot costs Postgres next to nothing; a look among transactions of others does. */
+static void pauses_grow_where_looks_are_dear(void **state)
+{
+    (void)state;
+    lead();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(pause_after("10:10:"), 1);
+    assert_int_equal(pause_after("11:11:"), 1);
+    assert_int_equal(pause_after("12:12:"), 2);
+    assert_int_equal(pause_after("12:12:"), 1);
+    assert_int_equal(pause_after("13:13:"), 4);
+    assert_int_equal(pause_after("14:14:"), 4);
+}
+
 /* A window of one event, and bytes for less than one. */
 static void the_smallest_window(void **state)
 {
@@ -421,6 +448,7 @@ int main(void)
         TEST(a_held_row_is_dropped),
         TEST(a_page_that_only_drips_is_dropped),
         TEST(a_look_without_rows_moves_the_base),
+        TEST(pauses_grow_where_looks_are_dear),
         TEST(the_smallest_window),
         TEST(armed_checked_asleep_and_rung),
         TEST(a_bell_that_is_not_armed_is_not_heard),
