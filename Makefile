@@ -93,7 +93,7 @@ EXAMPLE_DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/example/demo/
 GENERATE := $(BUILD)/deploy/docs/generate/main
 GENERATE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/docs/generate/*.c))
 # the bench is one program of several files, beside those of which each is one
-BENCH_SRCS := $(addprefix tests/bench/,bench.c drain.c fill.c floor.c latency.c numbers.c report.c same.c usage.c)
+BENCH_SRCS := $(addprefix tests/bench/,bench.c drain.c fill.c floor.c latency.c numbers.c peers.c report.c same.c usage.c)
 BENCH_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(BENCH_SRCS))
 TOOL_SRCS := $(wildcard tests/tools/*.c) tests/bench/bench.c $(filter-out $(BENCH_SRCS),$(wildcard tests/bench/*.c)) \
              deploy/demo/demo.c deploy/demo/order_service.c \
@@ -109,7 +109,7 @@ SIM_OBJS     := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SIM_SRCS),$(wildcard 
 include tests/kafka.mk
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo demo-relay test chaos model lint format docs bench bench-guard bench-guard-update install uninstall clean help build-tests unit-programs
+.PHONY: all deps demo demo-relay test chaos model lint format docs bench bench-peers bench-readme bench-guard bench-guard-update install uninstall clean help build-tests unit-programs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -207,6 +207,7 @@ $(BUILD)/tests/bench/bench: $(BENCH_OBJS) $(SUPPORT) $(foreach l,$(needs_app),$(
 $(BUILD)/tests/bench/guard: $(BUILD)/tests/bench/guard.o $(foreach l,$(needs_outbox),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -o $@
 
+$(BUILD)/tests/bench/bench_readme: $(BUILD)/tests/bench/numbers.o
 $(BUILD)/tests/bench/bench_inbox: $(BUILD)/tests/bench/numbers.o $(BUILD)/tests/bench/usage.o
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(INBOX_LIB) $(foreach l,$(needs_app),$(call lib_of,$(l)))
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PC_LIBS) -lcmocka -o $@
@@ -299,6 +300,17 @@ bench: ## speed beside the floor, a table and build/bench.json; BENCH=quick or f
 	@sh deploy/install-deps.sh build demo test
 	@$(SUBMAKE) all kafka-lib $(BENCH_BINS) $(BUILD)/tests/tools/mock_broker
 	@BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) $(BUILD)/tests/bench/bench
+
+bench-peers: ## the same beside Debezium, whose jars Maven brings; only that: BENCH_CELLS='peers/*'
+	@sh deploy/install-deps.sh build demo test
+	@$(SUBMAKE) all kafka-lib peers-lib $(BENCH_BINS) $(BUILD)/tests/tools/mock_broker
+	@BENCH_PEERS=1 BUILD=$(BUILD) OUTBOXD=$(abspath $(PROGRAM)) $(BUILD)/tests/bench/bench
+
+bench-readme: ## the figures of the last `make bench` become the README's: writes README.md and tests/bench/figures.json
+	@$(SUBMAKE) $(BUILD)/tests/bench/bench_readme
+	@cp $(BUILD)/bench.json tests/bench/figures.json
+	@$(BUILD)/tests/bench/bench_readme tests/bench/figures.json > $(BUILD)/figures.md
+	@sed -i -e '/^<!-- figures/,/^<!-- end of figures/{//!d}' -e '/^<!-- figures/r $(BUILD)/figures.md' README.md
 
 bench-guard: ## instructions per event of the pure path, against the agreed figure
 	@sh deploy/install-deps.sh build test

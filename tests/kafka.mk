@@ -1,8 +1,9 @@
-# The jars of the test broker, and of the inbox's JDBC example, fetched once by Maven. The sanitized build shares them with the
+# The jars of the test broker, of the inbox's JDBC example and of what the bench compares with, fetched once by Maven. The sanitized build shares them with the
 # other one.
 KAFKA_LIB := $(abspath $(patsubst %/san,%,$(BUILD))/kafka-lib)
 JDBC_LIB  := $(abspath $(patsubst %/san,%,$(BUILD))/jdbc-lib)
-export KAFKA_LIB JDBC_LIB
+PEERS_LIB := $(abspath $(patsubst %/san,%,$(BUILD))/peers-lib)
+export KAFKA_LIB JDBC_LIB PEERS_LIB
 
 # Maven Central answers "too many requests" or drops a connection now and then: three attempts.
 fetch_jars = \
@@ -20,6 +21,10 @@ $(KAFKA_LIB)/.complete: tests/pom.xml
 $(JDBC_LIB)/.complete: tests/jdbc/pom.xml
 	@$(call fetch_jars,the JDBC example)
 
-.PHONY: kafka-lib jdbc-lib
+$(PEERS_LIB)/.complete: tests/bench/peers/pom.xml
+	@$(call fetch_jars,the bench's peers)
+
+.PHONY: kafka-lib jdbc-lib peers-lib
 kafka-lib: $(KAFKA_LIB)/.complete
 jdbc-lib: $(JDBC_LIB)/.complete
+peers-lib: $(PEERS_LIB)/.complete

@@ -3,11 +3,14 @@
  * from machine to machine: what counts are the ratios of a pair.
  *
  *   BENCH        quick: a smoke of a minute; full: the long ones, too (see README.md)
- *   BENCH_CELLS  a pattern: only cells whose "group/name" matches, as in BENCH_CELLS='drain/key*'
+ *   BENCH_PEERS  1: beside Debezium, too
+ *   BENCH_CELLS  a pattern: only cells whose "group/name" matches, as in 'drain/key*', or
+ *                '@(drain/bulk|drain/single)'
  *   BENCH_JSON   the file (build/bench.json) */
 #include "drain.h"
 #include "fill.h"
 #include "latency.h"
+#include "peers.h"
 #include "report.h"
 
 #include "../support/outboxd.h"
@@ -68,7 +71,7 @@ static bool wanted(const char *group, const char *name)
     char path[128];
 
     (void)snprintf(path, sizeof path, "%s/%s", group, name);
-    return pattern == NULL || fnmatch(pattern, path, 0) == 0;
+    return pattern == NULL || fnmatch(pattern, path, FNM_EXTMATCH) == 0;
 }
 
 /* ---- drain ---- */
@@ -183,6 +186,36 @@ static void latencies(struct bench *b)
     latency_run(&l, add, b);
 }
 
+/* ---- beside Debezium ---- */
+
+static void peers(struct bench *b)
+{
+    static const struct shape both[] = {
+        {"bulk", "events of one transaction", MILLION / 2, 10000, 200, "lz4", .from = QUICK},
+        {"single", "a transaction for each", MILLION / 2, 10000, 200, "lz4", .single = true},
+    };
+    struct peer *p;
+
+    if (getenv("BENCH_PEERS") == NULL || !wanted("peers", "all"))
+        return;
+    fill_empty(&b->pg);
+    p = peer_start(&b->pg, &b->kafka);
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        struct drain d = {.name = both[i].name,
+                          .title = both[i].title,
+                          .pg = &b->pg,
+                          .kafka = &b->kafka,
+                          .codec = both[i].codec,
+                          .events = events_of(b, &both[i])};
+
+        peer_pause(p);
+        (void)write_rows(b, &both[i]);
+        report_add(&b->report, peer_drain(p, &d));
+    }
+    report_add(&b->report, peer_latency(p, 100, b->scale == QUICK ? 2 : 10));
+    peer_stop(p);
+}
+
 /* ---- the programs that measure one thing each, on servers of their own ---- */
 
 static void programs(struct bench *b)
@@ -225,7 +258,8 @@ static enum scale scale_of(const char *word)
 
 int main(void)
 {
-    static const char *const settings[] = {"wal_level = logical", "max_wal_size = 4GB", NULL};
+    static const char *const settings[] = {"wal_level = logical", "max_wal_size = 4GB",
+                                           "wal_sender_timeout = 0", NULL};
     static struct bench b;
     char path[PATH_SIZE];
 
@@ -238,6 +272,7 @@ int main(void)
     report_versions(&b.report, &b.pg);
     drains(&b);
     latencies(&b);
+    peers(&b);
     pg_drop(&b.pg);
     kafka_drop(&b.kafka);
     programs(&b);

@@ -265,6 +265,16 @@ json_t *drain_run(const struct drain *d)
     return cell_of(d, floors, relays);
 }
 
+json_t *drain_relay(const struct drain *d)
+{
+    struct cost c = run_relay(d);
+    json_t *j = cost_json(&c);
+
+    number_set(j, "per_s", (double)d->events / c.wall_s);
+    kafka_delete_topic(d->kafka, RELAY_TOPIC);
+    return j;
+}
+
 void drain_compare(const struct drain *d)
 {
     (void)run_floor(d);

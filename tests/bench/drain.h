@@ -27,6 +27,9 @@ void drain_mark(const struct pg_server *pg);
  * Postgres and of the broker, for one event. */
 json_t *drain_run(const struct drain *d);
 
+/* The relay alone, once: per_s, wall_s, own_us, postgres_us, broker_us, peak_kib. */
+json_t *drain_relay(const struct drain *d);
+
 /* One pair, whose two topics must hold the same bytes; else the program fails. */
 void drain_compare(const struct drain *d);
 

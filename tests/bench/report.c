@@ -150,6 +150,36 @@ static void print_memory(const json_t *cell)
     (void)printf("  %-38s %9.1f MB\n", text_at(cell, "title"), number_at(cell, "kib") / 1024);
 }
 
+static void print_peers_head(void)
+{
+    (void)printf("\nbeside Debezium, the same rows: events a second; processor time for one event "
+                 "(itself + Postgres + broker)\n"
+                 "  %-38s %9s %9s   %-22s %-22s %9s %9s\n",
+                 "", "relay/s", "Debezium", "relay us", "Debezium us", "relay", "Debezium");
+}
+
+static void print_peers(const json_t *cell)
+{
+    (void)printf("  %-38s %9s %9s   %-22s %-22s %6.1f MB %6.0f MB\n", text_at(cell, "title"),
+                 number_text(number_at(cell, "relay.per_s")),
+                 number_text(number_at(cell, "debezium.per_s")), three(cell, "relay"),
+                 three(cell, "debezium"), number_at(cell, "relay.peak_kib") / 1024,
+                 number_at(cell, "debezium.peak_kib") / 1024);
+}
+
+static void print_peers_latency_head(void)
+{
+    (void)printf("\nbeside Debezium: from the commit to a consumer, p50, p99, p99.9 in ms\n");
+}
+
+static void print_peers_latency(const json_t *cell)
+{
+    (void)printf("  %-38s relay %.2f %.2f %.2f   Debezium %.2f %.2f %.2f\n", text_at(cell, "title"),
+                 number_at(cell, "relay.p50_ms"), number_at(cell, "relay.p99_ms"),
+                 number_at(cell, "relay.p999_ms"), number_at(cell, "debezium.p50_ms"),
+                 number_at(cell, "debezium.p99_ms"), number_at(cell, "debezium.p999_ms"));
+}
+
 static const struct group {
     const char *name;
     void (*head)(void);
@@ -158,6 +188,8 @@ static const struct group {
     {"drain", print_drain_head, print_drain},
     {"latency", print_latency_head, print_latency},
     {"memory", print_memory_head, print_memory},
+    {"peers", print_peers_head, print_peers},
+    {"peers-latency", print_peers_latency_head, print_peers_latency},
 };
 
 /* ---- its life ---- */

@@ -7,6 +7,7 @@
  *            same of all processor time), peak_kib, pairs (each of them)
  *   latency  per_s, count, bare and relay (p50_ms, p99_ms, p999_ms), beyond_ms (of the medians)
  *   memory   kib
+ *   peers, peers-latency   relay and debezium, each as in drain, and as in latency
  *   program  text (what it said) */
 #ifndef OUTBOXD_BENCH_REPORT_H
 #define OUTBOXD_BENCH_REPORT_H
