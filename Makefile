@@ -93,7 +93,7 @@ EXAMPLE_DEMO_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/example/demo/
 GENERATE := $(BUILD)/deploy/docs/generate/main
 GENERATE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard deploy/docs/generate/*.c))
 # the bench is one program of several files, beside those of which each is one
-BENCH_SRCS := $(addprefix tests/bench/,bench.c drain.c fill.c floor.c latency.c numbers.c peers.c report.c same.c usage.c)
+BENCH_SRCS := $(addprefix tests/bench/,bench.c calls.c drain.c fill.c floor.c latency.c numbers.c peers.c report.c same.c usage.c)
 BENCH_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(BENCH_SRCS))
 TOOL_SRCS := $(wildcard tests/tools/*.c) tests/bench/bench.c $(filter-out $(BENCH_SRCS),$(wildcard tests/bench/*.c)) \
              deploy/demo/demo.c deploy/demo/order_service.c \

@@ -17,7 +17,7 @@ packages_of() {
     demo-relay) echo postgres:postgresql-15 ;;
     test)
         echo libcmocka-dev g++:g++ postgres:postgresql-15 java:default-jre-headless mvn:maven ca-certificates kcat:kcat libfaketime \
-            python3-psycopg python3-confluent-kafka promtool:promtool groff:groff-base valgrind:valgrind zsh:zsh fish:fish \
+            python3-psycopg python3-confluent-kafka promtool:promtool groff:groff-base valgrind:valgrind strace:strace zsh:zsh fish:fish \
             docker-compose:docker-compose python3-yaml python3-jsonschema systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev
         ;;
     deb) echo dpkg-shlibdeps:dpkg-dev ;;

@@ -220,13 +220,15 @@ static uint32_t rows_that_fit(const struct stream *s, uint32_t most)
  * to 2 ms, which pages of the free part alone would pay for every few hundred large events. */
 static uint32_t rows_of_page(const struct stream *s)
 {
+    size_t by_bytes = s->window_bytes / s->reading.mean_bytes + 1;
     uint32_t fit = rows_that_fit(s, PAGE_ROWS);
-    size_t rows = s->window_bytes / s->reading.mean_bytes + 1;
-    uint32_t most = window_free(&s->window) < PAGE_ROWS ? window_free(&s->window) : PAGE_ROWS;
+    uint32_t rows = PAGE_ROWS;
 
     if (fit == 0 || (s->rec.careful > 0 && s->lane != 0))
         return fit;
-    return rows < most ? (uint32_t)rows : most;
+    if (rows > window_free(&s->window))
+        rows = window_free(&s->window);
+    return rows > by_bytes ? (uint32_t)by_bytes : rows;
 }
 
 /* What streams have asked for, and may send. */

@@ -7,9 +7,11 @@
  *   BENCH_CELLS  a pattern: only cells whose "group/name" matches, as in 'drain/key*', or
  *                '@(drain/bulk|drain/single)'
  *   BENCH_JSON   the file (build/bench.json) */
+#include "calls.h"
 #include "drain.h"
 #include "fill.h"
 #include "latency.h"
+#include "numbers.h"
 #include "peers.h"
 #include "report.h"
 
@@ -60,6 +62,8 @@ static const struct shape shapes[] = {
     {"size-130", "payload 130 bytes", MILLION / 2, 10000, 130, "lz4", .from = USUAL},
     {"size-1k", "payload 1 KB", 300000, 10000, 1024, "lz4", .from = QUICK},
     {"size-10k", "payload 10 KB", 50000, 10000, 10240, "lz4", .from = USUAL},
+    {"kept-1m", "500,000 behind a million kept rows", MILLION / 2, 10000, 200, "lz4",
+     .kept = MILLION, .from = USUAL},
     {"backlog-5m", "5,000,000 events", 5 * MILLION, 10000, 200, "lz4", .from = FULL},
     {"kept-20m", "1,000,000 behind 20 million kept rows", MILLION, 10000, 200, "lz4",
      .kept = 20 * MILLION, .from = FULL},
@@ -148,6 +152,42 @@ static void compare(struct bench *b)
     drain_compare(&d);
 }
 
+static void calls(struct bench *b)
+{
+    struct shape s = {.keys = 10000, .payload_bytes = 200, .events = MILLION / 5};
+    struct drain d = {.name = "bulk",
+                      .title = "events of one transaction",
+                      .pg = &b->pg,
+                      .kafka = &b->kafka,
+                      .codec = "lz4",
+                      .events = events_of(b, &s)};
+
+    if (!wanted("calls", "bulk"))
+        return;
+    (void)write_rows(b, &s);
+    report_add(&b->report, calls_run(&d));
+}
+
+/* What must cost no more than the plain case. Each is divided by its own floor, because minutes lie
+ * between them. */
+static void rules(struct bench *b)
+{
+    static const char *const names[] = {"single", "held", "key-one", "kept-1m", "kept-20m"};
+    const json_t *plain = report_cell(&b->report, "drain", "bulk");
+
+    for (size_t i = 0; plain != NULL && i < sizeof names / sizeof names[0]; i++) {
+        const json_t *cell = report_cell(&b->report, "drain", names[i]);
+        json_t *rule;
+
+        if (cell == NULL)
+            continue;
+        rule = json_pack("{ss,ss,ss}", "group", "rules", "name", names[i], "title",
+                         text_at(cell, "title"));
+        number_set(rule, "beside", number_at(plain, "cpu_ratio") / number_at(cell, "cpu_ratio"));
+        report_add(&b->report, rule);
+    }
+}
+
 static void drains(struct bench *b)
 {
     bool written = false;
@@ -156,6 +196,8 @@ static void drains(struct bench *b)
         compare(b);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         drain(b, &shapes[i], &written);
+    rules(b);
+    calls(b);
     if (wanted("memory", "idle"))
         report_add(&b->report, drain_idle(&b->pg, &b->kafka, b->scale == QUICK ? 500 : 3000));
 }

@@ -59,11 +59,25 @@ static void print_memory(const json_t *c)
                  number_at(c, "kib") / 1024);
 }
 
+static void print_calls(const json_t *c)
+{
+    (void)printf("\nSystem calls of the relay for an event (%s): %.3f.\n", text_at(c, "title"),
+                 number_at(c, "per_event"));
+}
+
+static void print_rules(const json_t *c)
+{
+    (void)printf("| %s | %.2f |\n", text_at(c, "title"), number_at(c, "beside"));
+}
+
 static const struct table tables[] = {
     {"drain",
      "| a backlog drained | floor | outboxd | wall time | floor, an event | outboxd, an event | "
      "memory |\n|---|---|---|---|---|---|---|\n",
      print_drain},
+    {"rules",
+     "| processor time by the floor's, beside the first line's | aim: 1.05 at most |\n|---|---|\n",
+     print_rules},
     {"latency",
      "| commit to consumer | a bare produce, p50, p99 | outboxd, p50, p99 | beyond, p50 |\n"
      "|---|---|---|---|\n",
@@ -71,6 +85,7 @@ static const struct table tables[] = {
     {"peers", "| the same rows | outboxd | Debezium, once it runs |\n|---|---|---|\n", print_peers},
     {"peers-latency", "", print_peers_latency},
     {"memory", "", print_memory},
+    {"calls", "", print_calls},
 };
 
 static void print_table(const json_t *cells, const struct table *t)

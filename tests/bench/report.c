@@ -150,6 +150,33 @@ static void print_memory(const json_t *cell)
     (void)printf("  %-38s %9.1f MB\n", text_at(cell, "title"), number_at(cell, "kib") / 1024);
 }
 
+static void print_calls_head(void)
+{
+    (void)printf("\nsystem calls of the relay for one event, under strace\n");
+}
+
+static void print_calls(const json_t *cell)
+{
+    const char *name;
+    json_t *value;
+
+    (void)printf("  %-38s %9.4f:", text_at(cell, "title"), number_at(cell, "per_event"));
+    json_object_foreach(json_object_get(cell, "most"), name, value)(void)
+        printf(" %s %.4f", name, json_number_value(value));
+    (void)printf("\n");
+}
+
+static void print_rules_head(void)
+{
+    (void)printf("\nprocessor time of all three by the floor's, as a multiple of the plain case "
+                 "(aim: 1.05 at most)\n");
+}
+
+static void print_rules(const json_t *cell)
+{
+    (void)printf("  %-38s %9.2f\n", text_at(cell, "title"), number_at(cell, "beside"));
+}
+
 static void print_peers_head(void)
 {
     (void)printf("\nbeside Debezium, the same rows: events a second; processor time for one event "
@@ -188,6 +215,8 @@ static const struct group {
     {"drain", print_drain_head, print_drain},
     {"latency", print_latency_head, print_latency},
     {"memory", print_memory_head, print_memory},
+    {"calls", print_calls_head, print_calls},
+    {"rules", print_rules_head, print_rules},
     {"peers", print_peers_head, print_peers},
     {"peers-latency", print_peers_latency_head, print_peers_latency},
 };
@@ -221,6 +250,19 @@ void report_add(struct report *r, json_t *cell)
     }
     (void)snprintf(r->group, sizeof r->group, "%s", name);
     (void)json_array_append_new(r->cells, cell);
+}
+
+const json_t *report_cell(const struct report *r, const char *group, const char *name)
+{
+    const json_t *cell;
+    size_t i;
+
+    json_array_foreach(r->cells, i, cell)
+    {
+        if (strcmp(text_at(cell, "group"), group) == 0 && strcmp(text_at(cell, "name"), name) == 0)
+            return cell;
+    }
+    return NULL;
 }
 
 void report_text(struct report *r, const char *name, const char *program, int *code)

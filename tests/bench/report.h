@@ -7,6 +7,8 @@
  *            same of all processor time), peak_kib, pairs (each of them)
  *   latency  per_s, count, bare and relay (p50_ms, p99_ms, p999_ms), beyond_ms (of the medians)
  *   memory   kib
+ *   calls    events, per_event (system calls), most (of each name, for one event)
+ *   rules    beside (processor time by the floor's, as a multiple of the plain cell's)
  *   peers, peers-latency   relay and debezium, each as in drain, and as in latency
  *   program  text (what it said) */
 #ifndef OUTBOXD_BENCH_REPORT_H
@@ -27,6 +29,8 @@ void report_begin(struct report *r, const char *mode);
 void report_versions(struct report *r, const struct pg_server *pg);
 /* Takes the cell, and prints its line. */
 void report_add(struct report *r, json_t *cell);
+/* A cell that was added; NULL: there is none. */
+const json_t *report_cell(const struct report *r, const char *group, const char *name);
 /* Runs a program that measures by itself: what it says is printed, and becomes a cell of group
  * "program". Its exit code in *code. */
 void report_text(struct report *r, const char *name, const char *program, int *code);
