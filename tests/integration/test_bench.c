@@ -15,6 +15,7 @@
 /* Far from any true figure, and nothing that a busy machine could do. */
 #define RATIO_LEAST 0.02
 #define RATIO_MOST  20.0
+#define CALLS_MOST  2.0 /* system calls for an event; a quick run of few events has 0.15 */
 
 static double number(const json_t *cell, const char *name)
 {
@@ -36,6 +37,11 @@ static void check_cell(const json_t *cell)
     } else if (strcmp(group, "latency") == 0) {
         CHECK(number(json_object_get(cell, "relay"), "p50_ms") > 0, "%s: no latency", name);
         CHECK(number(json_object_get(cell, "bare"), "p50_ms") > 0, "%s: no bare produce", name);
+    } else if (strcmp(group, "calls") == 0) {
+        CHECK(number(cell, "per_event") > 0 && number(cell, "per_event") < CALLS_MOST,
+              "%s: %f system calls an event", name, number(cell, "per_event"));
+    } else if (strcmp(group, "rules") == 0) {
+        CHECK(number(cell, "beside") > RATIO_LEAST, "%s: no ratio", name);
     } else {
         CHECK(number(cell, "kib") > 1024, "%s: no memory", name);
     }
@@ -50,6 +56,7 @@ static void test_every_cell_has_a_figure(void **state)
     json_t *doc;
     json_t *cell;
     size_t i;
+    static const char *const wanted[] = {"drain", "latency", "memory", "calls", "rules"};
     unsigned groups = 0;
     int code;
 
@@ -71,10 +78,39 @@ static void test_every_cell_has_a_figure(void **state)
         const char *group = json_string_value(json_object_get(cell, "group"));
 
         check_cell(cell);
-        groups |= strcmp(group, "drain") == 0 ? 1U : strcmp(group, "latency") == 0 ? 2U : 4U;
+        for (size_t g = 0; g < ARRAY_LEN(wanted); g++)
+            groups |= strcmp(group, wanted[g]) == 0 ? 1U << g : 0;
     }
-    CHECK(groups == 7, "drain, latency or memory has no cell");
+    CHECK(groups == (1U << ARRAY_LEN(wanted)) - 1, "not every group has a cell: %x", groups);
     json_decref(doc);
+}
+
+/* What the README says of speed is what a run said. */
+static void test_readme_has_the_figures(void **state)
+{
+    char program[PATH_SIZE];
+    char figures[PATH_SIZE];
+    char readme[PATH_SIZE];
+    char folder[PATH_SIZE];
+    char out[PATH_SIZE];
+    char *section;
+    char *whole;
+
+    (void)state;
+    tmp_folder("readme", folder);
+    path_join(out, folder, "out");
+    file_write(out, "%s", "");
+    path_join(program, build_root(), "tests/bench/bench_readme");
+    path_join(figures, source_root(), "tests/bench/figures.json");
+    path_join(readme, source_root(), "README.md");
+    assert_int_equal(proc_run((const char *const[]){program, figures, NULL}, out, 10000), 0);
+    section = file_read(out);
+    whole = file_read(readme);
+    CHECK(strlen(section) > 200, "%s", section);
+    CHECK(strstr(whole, section) != NULL, "README.md has not what make bench-readme writes:\n%s",
+          section);
+    free(section);
+    free(whole);
 }
 
 #ifndef __SANITIZE_ADDRESS__
@@ -101,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cell_has_a_figure),
+        cmocka_unit_test(test_readme_has_the_figures),
 #ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(
             test_instructions_are_as_agreed), /* valgrind and ASan exclude each other */
