@@ -102,7 +102,8 @@ static const char *told_cause(void)
                      0);
     doc = json_loads(out, 0, NULL);
     assert_non_null(doc);
-    (void)json_unpack(doc, "{s:{s:s}}", "trouble", "cause", &word);
+    if (json_unpack(doc, "{s:{s:s}}", "trouble", "cause", &word) != 0 || word[0] == '\0')
+        (void)json_unpack(doc, "{s:[{s:s}]}", "lanes", "cause", &word);
     (void)snprintf(cause, sizeof cause, "%s", word);
     json_decref(doc);
     return cause;
