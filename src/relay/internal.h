@@ -172,7 +172,7 @@ struct recovering {
 /* The try of a lane, from its first read to its failure or its end. */
 struct trying {
     bool flowing;      /* something was acknowledged */
-    int64_t named;     /* the lane's next event, which was refused for what it is; 0: not known */
+    int64_t named;     /* the lane's `refused`, as long as it is its next event */
     bool burying;      /* in flight is the dead letter of the lane's next event */
     uint32_t owned;    /* rows of the present batch that are the lane's */
     uint32_t pause_ms; /* between two batches without any */
@@ -205,7 +205,8 @@ struct lane {
     struct position position; /* while it is at rest; else its stream knows better */
     struct trouble trouble;   /* why its last try failed; cause "" since its events flow */
     bool asked;
-    uint32_t stream;   /* that tries it; 0: at rest */
+    uint32_t stream; /* that tries it; 0: at rest */
+    int64_t refused; /* its next event, if this process has had it refused for what it is; else 0 */
     uint64_t retry_at; /* at rest: when it is tried; UINT64_MAX: when a wider lane is gone */
     uint64_t looks;    /* of main, when it was made or taken over */
 };
@@ -343,7 +344,6 @@ struct lane *lanes_find(const struct relay *r, uint32_t id); /* good until the t
 void lanes_add(struct relay *r, struct lane *l);             /* takes what it holds */
 void lanes_remove(struct relay *r, uint32_t id);
 void lane_release(struct lane *l);
-bool lane_wants_person(const struct lane *l); /* its cause is an event: nothing mends that */
 uint32_t lanes_by_key(const struct relay *r); /* how many */
 /* Whether a wider one covers some of what it covers. */
 bool lanes_has_wider(const struct relay *r, const struct lane *l);

@@ -240,15 +240,6 @@ void relay_on_asked(struct relay *r, const uint32_t *lanes, size_t count)
     }
 }
 
-bool lane_wants_person(const struct lane *l)
-{
-    for (int i = 0; i < REFUSAL_COUNT; i++)
-        if (refusal_class((enum refusal)i) == REFUSAL_MESSAGE &&
-            strcmp(refusal_name((enum refusal)i), l->trouble.cause) == 0)
-            return true;
-    return false;
-}
-
 /* It does not pass by itself. */
 static bool waits_for_person(const struct lane *l)
 {

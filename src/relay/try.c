@@ -6,7 +6,8 @@
  *
  * The next event of a lane whose route says `skip` is given up: its dead letter is sent in its
  * place, and when that is acknowledged, both the record and the position behind it are stored at
- * once. */
+ * once. But only if this process has had it refused: what an earlier one had may have been mended
+ * with the configuration. */
 #include "relay/internal.h"
 
 #include "relay/pacing.h"
@@ -41,6 +42,7 @@ void try_pause(struct relay *r, const struct stream *s, struct lane *l)
         t->event_id[0] = '\0';
         t->row_id = 0;
     }
+    l->refused = t->row_id;
     if (event && t->row_id != 0 && !s->trying.burying &&
         gives_up(r, c->route, str_slice(&c->topic)))
         pause = 0; /* at once, the dead letter */
@@ -96,6 +98,7 @@ void try_failed(struct relay *r, struct stream *s)
 static void forget_trouble(struct lane *l)
 {
     l->trouble = (struct trouble){.lane = l->id, .lane_by = l->by};
+    l->refused = 0;
 }
 
 static void note_lane(struct relay *r, const struct lane *l, enum relay_note note)
@@ -179,9 +182,8 @@ static void begin(struct relay *r, struct lane *l, struct stream *s)
     s->rec.culprit_known = false;
     s->rec.stalled = false;
     s->rec.trouble = (struct trouble){0};
-    s->trying = (struct trying){.named = lane_wants_person(l) ? l->trouble.row_id : 0,
-                                .batch_took_ms = UINT32_MAX,
-                                .batch_began = relay_now(r)};
+    s->trying = (struct trying){
+        .named = l->refused, .batch_took_ms = UINT32_MAX, .batch_began = relay_now(r)};
     r->counters.lane_tries++;
     r->in_op = true;
     rc = r->sink->reset(r->sink_ctx, s->number, &err);
