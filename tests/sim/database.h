@@ -65,6 +65,7 @@ struct lane_row {
     uint64_t next_try_us;
     bool asked;
     uint64_t asked_us;
+    uint64_t routes; /* it was made under these */
 };
 
 /* Never changed once it is made: versions of the relay's row share it. */
@@ -154,12 +155,14 @@ size_t database_rows(const struct database *db, const struct snapshot *base,
 /* ---- the relay's row: each is one transaction of its own; false: the row is not ours */
 struct claim {
     uint64_t holder;
+    uint64_t routes; /* tells the holder's from others */
     uint32_t instance;
     enum take_mode mode;
     int64_t seen_epoch;
     int64_t seen_beat;
 };
-bool database_take(struct database *db, const struct claim *claim);
+/* `folded`: lanes were made under other routes, and given up. */
+bool database_take(struct database *db, const struct claim *claim, bool *folded);
 bool database_renew(struct database *db, uint64_t holder, int64_t epoch);
 bool database_release_lease(struct database *db, uint64_t holder);
 
@@ -203,6 +206,7 @@ struct change {
 };
 bool database_change(struct database *db, const struct change *c);
 bool database_store_lane(struct database *db, const struct store *as);
+bool database_fold(struct database *db, uint64_t routes);
 void database_drop_sets(struct database *db, const struct lane_set *but);
 /* NULL: there is none. */
 const struct lane_row *database_lane(const struct database *db, uint32_t id);

@@ -296,6 +296,80 @@ bool database_store_lane(struct database *db, const struct store *as)
     return true;
 }
 
+/* ---- the routes have changed ---- */
+
+/* The order in which a server's snapshots were taken, as far as the text tells. */
+static bool is_earlier(const struct place *a, const struct place *b)
+{
+    struct snapshot x;
+    struct snapshot y;
+    if (!snapshot_parse(&x, a->base) || !snapshot_parse(&y, b->base))
+        abort();
+    if (x.xmax != y.xmax)
+        return x.xmax < y.xmax;
+    return x.count != y.count ? x.count > y.count : a->last_id < b->last_id;
+}
+
+/* Whether the earliest's batch may be kept: who began at its base is in it, the others are beyond
+ * it. */
+static bool is_with(const struct place *at, const struct place *earliest)
+{
+    struct snapshot base;
+    struct snapshot target;
+    if (earliest->target[0] == '\0')
+        return false;
+    if (strcmp(at->base, earliest->base) == 0)
+        return strcmp(at->target, earliest->target) == 0;
+    if (!snapshot_parse(&base, at->base) || !snapshot_parse(&target, earliest->target))
+        abort();
+    return base.xmax > target.xmax || strcmp(at->base, earliest->target) == 0;
+}
+
+/* Main goes back to where the furthest behind stands: as outbox.fold_lanes does. */
+static void fold(struct database *db)
+{
+    const struct lane_set *set = db->control.lanes;
+    struct control *c = &db->control;
+    struct place at = c->at;
+    for (uint32_t i = 0; i < set->count; i++) {
+        c->published += set->rows[i].published;
+        if (is_earlier(&set->rows[i].at, &at))
+            at = set->rows[i].at;
+    }
+    bool kept = is_with(&c->at, &at);
+    for (uint32_t i = 0; i < set->count; i++) {
+        kept = kept && is_with(&set->rows[i].at, &at);
+        if (strcmp(set->rows[i].at.base, at.base) == 0 && set->rows[i].at.last_id < at.last_id)
+            at.last_id = set->rows[i].at.last_id;
+    }
+    if (strcmp(c->at.base, at.base) == 0 && c->at.last_id < at.last_id)
+        at.last_id = c->at.last_id;
+    if (!kept) {
+        at.target[0] = '\0';
+        at.last_id = 0;
+    }
+    c->at = at;
+}
+
+bool database_fold(struct database *db, uint64_t routes)
+{
+    const struct lane_set *set = db->control.lanes;
+    bool same = true;
+    for (uint32_t i = 0; i < set->count; i++)
+        same = same && set->rows[i].routes == routes;
+    if (same)
+        return false;
+    db->world->sights[SIGHT_FOLDED] += set->count;
+    if (db->plan->defect != DEFECT_FOLD_AT_MAIN)
+        fold(db);
+    copy_set(db)->count = 0;
+    world_say(db->world, "database: lanes are folded, main stands at %s / %s / %" PRId64,
+              db->control.at.base, db->control.at.target, db->control.at.last_id);
+    oracle_excuse(db->oracle, database_uncover(db), "the routes have changed");
+    database_judge(db);
+    return true;
+}
+
 /* ---- what an operator does ---- */
 
 void database_ask(struct database *db, uint32_t lane)

@@ -18,10 +18,11 @@ void database_written(struct database *db, bool synchronously)
         database_flush(db);
 }
 
-bool database_take(struct database *db, const struct claim *claim)
+bool database_take(struct database *db, const struct claim *claim, bool *folded)
 {
     struct control *c = &db->control;
     bool allowed = false;
+    *folded = false;
     switch (claim->mode) {
     case TAKE_IF_FREE:
         allowed = c->holder == 0;
@@ -39,6 +40,7 @@ bool database_take(struct database *db, const struct claim *claim)
     c->instance = claim->instance;
     c->epoch++;
     c->beat++;
+    *folded = database_fold(db, claim->routes);
     database_written(db, true);
     oracle_allow_tries(db->oracle, c->lanes->count * UINT64_C(1000)); /* at once */
     world_say(db->world, "database: holder %" PRIu64 " has the lease, epoch %" PRId64, c->holder,

@@ -173,6 +173,8 @@ static void restart(void *self, void *arg)
     if (n->relay != NULL || n->stay_down)
         return;
     n->stopping = false;
+    n->params.routes = *n->routes;
+    n->source.routes = *n->routes_mark;
     n->relay = relay_new(&n->params, &(struct relay_world){&fake_source_ops, &n->source,
                                                            &fake_sink_ops, &n->sink, &host_ops, n});
     source_attach(&n->source, n->relay, (*n->next_holder)++, n->number);
@@ -190,7 +192,8 @@ void node_init(struct node *n, const struct node_params *p, uint32_t number)
     n->plan = p->plan;
     n->number = number;
     n->params = p->plan->params;
-    n->params.routes = p->routes;
+    n->routes = p->routes;
+    n->routes_mark = p->routes_mark;
     n->next_holder = p->next_holder;
     n->drift_ppm = (int32_t)world_between(p->world, 0, 10000) - 5000;
     n->clock_offset_ms = world_between(p->world, 1, 1000000);

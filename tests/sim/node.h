@@ -26,6 +26,8 @@ struct node {
     uint64_t wish_ms; /* relay_tick is due then, by this process's clock; 0: never */
     uint64_t tick_us; /* a tick is scheduled then; 0: none */
     uint64_t *next_holder;
+    const struct route_table *const *routes;
+    const uint64_t *routes_mark;
     bool stopping; /* was told to stop */
     bool stay_down;
     uint64_t restart_us;            /* after a stop: the pause until the next life */
@@ -37,7 +39,8 @@ struct node_params {
     const struct plan *plan;
     struct database *db;
     struct cluster *cluster;
-    const struct route_table *routes;
+    const struct route_table *const *routes; /* those that a process has which starts now, ... */
+    const uint64_t *routes_mark;             /* ... and what tells them from others */
     uint64_t *next_holder;
 };
 

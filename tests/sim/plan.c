@@ -74,6 +74,9 @@ static void draw_lanes(struct plan *p, struct world *w)
     p->active_us = SECONDS(world_between(w, 3, world_chance(w, 300) ? 100 : 20));
     p->pause_ms = (uint32_t)(p->active_us / 1000 * p->writers / p->transactions);
     p->scan_rows = world_chance(w, 500) ? 50000 : (uint32_t)world_between(w, 2, 30);
+    p->unlisted = MAX_TOPICS;
+    if (which != 1 && world_chance(w, 100))
+        p->unlisted = (uint32_t)world_between(w, 0, p->topics - 1);
     p->patient_operator = world_chance(w, 100);
     p->params.max_lanes = world_chance(w, 150) ? (uint32_t)world_between(w, 1, 3) : 256;
     p->params.lanes_in_parallel = (uint32_t)world_between(w, 1, 4);

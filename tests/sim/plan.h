@@ -34,6 +34,7 @@ enum defect {
     X(LANE_FORGOTTEN, "a takeover does not see the newest lane")                                   \
     X(LANE_BLIND, "a lane's page leaves out a row that the lane covers")                           \
     X(READ_TO_TOO_FAR, "a lane's page tells of more rows than it has looked at")                   \
+    X(FOLD_AT_MAIN, "lanes are given up when the routes have changed, and main stays where it is") \
     X(NO_PARKING, "routes halt, though everybody believes that they park")                         \
     X(DEAF, "writers do not ring, and nobody looks without the bell")
 #define X(name, text) DEFECT_##name,
@@ -88,6 +89,7 @@ struct plan {
     uint32_t troubles;     /* how many of troubles.c */
     uint32_t pause_ms;     /* between two transactions of a writer */
     uint32_t scan_rows;    /* a lane's page looks at so many at the most */
+    uint32_t unlisted;     /* a topic that the configuration does not list; MAX_TOPICS: none */
     bool patient_operator; /* nobody asks for lanes to be tried when all is mended */
 };
 

@@ -160,7 +160,7 @@ static void take(struct fake_source *s, const struct request *q, struct answer *
 {
     const struct control *c = &s->db->control;
     uint64_t before = c->holder;
-    a->view.ours = database_take(s->db, &q->claim);
+    a->view.ours = database_take(s->db, &q->claim, &a->view.folded);
     if (a->view.ours && before != 0 && before != q->claim.holder)
         s->world->sights[SIGHT_TAKEN_OVER]++;
     s->world->sights[SIGHT_TAKEN_PAUSED] += a->view.ours && before != q->claim.holder && c->paused;
@@ -173,7 +173,7 @@ static void take(struct fake_source *s, const struct request *q, struct answer *
     a->view.last_lane = c->last_lane;
     a->view.given_up = c->given_up;
     a->at = c->at;
-    if (!a->view.ours)
+    if (!a->view.ours || a->view.folded)
         a->lane_count = 0;
     if (s->plan->defect == DEFECT_LANE_FORGOTTEN && a->lane_count > 0)
         a->lane_count--;

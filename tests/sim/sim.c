@@ -71,6 +71,9 @@ static void calm(void *self, void *arg)
     for (uint32_t i = 0; i < s->plan.relays; i++)
         s->nodes[i].source.rows_corrected = true;
     troubles_mended(s);
+    s->present_routes = &s->routes[1];
+    if (s->plan.scenario == SCENARIO_LANES && s->plan.unlisted < MAX_TOPICS)
+        troubles_routes_change(s);
     for (uint32_t i = 0; i < s->plan.relays && world_chance(&s->world, 300); i++)
         node_retry_now(&s->nodes[i]);
 }
@@ -81,18 +84,32 @@ static void wrote_poison(void *ctx, uint32_t key)
 }
 
 /* One route for each topic. */
-static void make_routes(struct sim *s)
+static void make_routes(struct sim *s, struct route_table *t)
 {
-    route_table_init(&s->routes);
-    s->routes.routes[0].on_error = ON_ERROR_HALT;
+    route_table_init(t);
+    t->routes[0].on_error = ON_ERROR_HALT;
     for (uint32_t i = 0; i < s->plan.topics && s->plan.scenario == SCENARIO_LANES; i++) {
         char type[16];
-        struct route *r = route_table_add(&s->routes);
+        struct route *r = route_table_add(t);
         snprintf(type, sizeof type, "t%u", i);
         r->match_aggregate_type = xstrdup(type);
         r->on_error = s->plan.defect == DEFECT_NO_PARKING ? ON_ERROR_HALT : s->plan.on_error[i];
         if (s->plan.dead_letters)
             r->dead_letter_topic = xstrdup("dead-letters");
+    }
+}
+
+/* One topic may not be written, as the first configuration has it. */
+static void leave_unlisted(struct sim *s, struct route_table *t)
+{
+    if (s->plan.scenario != SCENARIO_LANES || s->plan.unlisted == MAX_TOPICS)
+        return;
+    route_table_allow(t, "dead-letters");
+    for (uint32_t i = 0; i < s->plan.topics; i++) {
+        char topic[TOPIC_TEXT];
+        snprintf(topic, sizeof topic, "t%u-events", i);
+        if (i != s->plan.unlisted)
+            route_table_allow(t, topic);
     }
 }
 
@@ -106,7 +123,10 @@ static void prepare(struct sim *s, const struct plan *plan)
     s->db.ring = rung;
     s->db.ring_ctx = s;
     cluster_init(&s->cluster, &s->world, &s->plan, &s->oracle);
-    make_routes(s);
+    make_routes(s, &s->routes[0]);
+    leave_unlisted(s, &s->routes[0]);
+    make_routes(s, &s->routes[1]);
+    s->present_routes = &s->routes[0];
     writers_start(&s->writers, &s->world, &s->plan, &s->db, &s->oracle);
     if (plan->scenario == SCENARIO_LANES) {
         s->writers.wrote_poison = wrote_poison;
@@ -117,7 +137,8 @@ static void prepare(struct sim *s, const struct plan *plan)
                              .plan = &s->plan,
                              .db = &s->db,
                              .cluster = &s->cluster,
-                             .routes = &s->routes,
+                             .routes = &s->present_routes,
+                             .routes_mark = &s->routes_mark,
                              .next_holder = &s->next_holder};
     for (uint32_t i = 0; i < plan->relays; i++) {
         node_init(&s->nodes[i], &np, i + 1);
@@ -298,7 +319,8 @@ bool sim_run(const struct plan *plan, struct outcome *out)
     sum_up(&s, out);
     out->still_us = s.oracle.longest_still_us;
     out->drain_us = drain_us;
-    route_table_release(&s.routes);
+    route_table_release(&s.routes[0]);
+    route_table_release(&s.routes[1]);
     cluster_release(&s.cluster);
     database_release(&s.db);
     oracle_release(&s.oracle);

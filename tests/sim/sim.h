@@ -18,7 +18,9 @@ struct sim {
     struct database db;
     struct writers writers;
     struct cluster cluster;
-    struct route_table routes;
+    struct route_table routes[2]; /* at first, and when all is mended */
+    const struct route_table *present_routes;
+    uint64_t routes_mark; /* another one when they send an event to another topic */
     struct node nodes[MAX_RELAYS];
     uint64_t calm_us;     /* from here on nothing breaks any more */
     uint64_t poisons;     /* events that were too large for a time */
@@ -54,6 +56,8 @@ void troubles_schedule(struct sim *s);
 void troubles_mended(struct sim *s);
 /* The topic has more partitions. */
 void troubles_grew(struct sim *s, uint32_t topic);
+/* The configuration is another one: relays are stopped and started again. */
+void troubles_routes_change(struct sim *s);
 /* An event of this key is written that cannot be published. */
 void troubles_poisoned(struct sim *s, uint32_t key);
 

@@ -108,6 +108,7 @@ static void op_take(void *ctx, enum take_mode mode, int64_t seen_epoch, int64_t 
     struct fake_source *s = ctx;
     struct request *q = request_new(s, VERB_TAKE);
     q->claim = (struct claim){.holder = s->holder,
+                              .routes = s->routes,
                               .instance = s->instance,
                               .mode = mode,
                               .seen_epoch = seen_epoch,
@@ -163,8 +164,10 @@ static void op_change(void *ctx, int64_t epoch, const struct lane_change *change
     c->dead_letter = change->dead_letter_topic != NULL;
     c->lane.id = change->lane;
     copy_position(&c->lane.at, change->position);
-    if (change->kind == CHANGE_SPLIT)
+    if (change->kind == CHANGE_SPLIT) {
         copy_filter(&c->lane, change->filter);
+        c->lane.routes = s->routes;
+    }
     if (change->kind != CHANGE_MERGE)
         copy_trouble(s, &c->lane, change->trouble);
     once(s, &s->change_out, "change");

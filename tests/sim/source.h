@@ -40,6 +40,7 @@ struct fake_source {
     struct scope scope;  /* its life ends with the sessions */
     uint64_t connection; /* rises with every open, close and loss */
     uint64_t holder;
+    uint64_t routes; /* which ones this process has */
     uint32_t instance;
     bool opening;
     bool connected;

@@ -165,9 +165,23 @@ static const struct lane_row *some_lane(struct sim *s)
     return set->count > 0 ? &set->rows[world_random(&s->world) % set->count] : NULL;
 }
 
+void troubles_routes_change(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->plan.relays; i++) {
+        oracle_excuse(&s->oracle, 0, "a relay is stopped");
+        node_stop(&s->nodes[i], world_delay(&s->world, MS(100)), false);
+    }
+    oracle_disturbed(&s->oracle, SECONDS(20));
+}
+
 static void try_something(struct sim *s)
 {
     const struct lane_row *l = some_lane(s);
+    if (world_chance(&s->world, 50)) {
+        s->routes_mark++;
+        troubles_routes_change(s);
+        return;
+    }
     if (l == NULL)
         (void)database_skip(&s->db, 0);
     else if (world_chance(&s->world, 500))
@@ -237,6 +251,8 @@ void troubles_schedule(struct sim *s)
         schedule(s);
     if (s->plan.params.max_rate > 0 || s->plan.bulk) /* then all wait for that */
         s->oracle.disturbed_until_us = UINT64_MAX;
+    if (s->plan.troubles > 0 && s->plan.unlisted < MAX_TOPICS)
+        trouble_topic(s, s->plan.unlisted);
     if (s->plan.troubles > 0)
         operate(s, NULL);
 }

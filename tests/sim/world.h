@@ -78,6 +78,7 @@ enum sight {
     X(ASKED, "lanes that an operator wanted tried")                                                \
     X(GIVEN_UP, "events given up by an operator")                                                  \
     X(SKIPPED, "events skipped by the relay")                                                      \
+    X(FOLDED, "lanes given up for changed routes")                                                 \
     X(MERGED, "lanes merged")
 #define X(name, text) SIGHT_##name,
     SIGHTS(X)
