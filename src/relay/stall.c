@@ -288,6 +288,7 @@ void stall_look_wider(struct relay *r, struct stream *s)
         cause == REFUSAL_PARTITION_GONE)
         return;
     c->cause = cause;
+    count_error(r, cause);
     trouble_set(s, cause, err.text);
     (void)snprintf(c->trouble.topic, sizeof c->trouble.topic, "%s", str_text(&c->culprit.topic));
 }
