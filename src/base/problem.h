@@ -50,7 +50,8 @@ enum problem_class {
       "the broker refuses this record (compacted topic without key, record validation): correct "  \
       "it")                                                                                        \
     X(EVENT_INVALID, "event_invalid", PERSON, "the row cannot become a message",                   \
-      "correct the row or the configuration")                                                      \
+      "correct the configuration or the row's headers; a wrong topic: give the event up, publish " \
+      "it anew")                                                                                   \
     X(EVENT_OVERSIZE, "event_oversize", PERSON,                                                    \
       "the payload is larger than relay.max_event_bytes",                                          \
       "raise relay.max_event_bytes, or correct the row")                                           \

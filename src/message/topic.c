@@ -141,13 +141,13 @@ int route_topic_check(const struct route_table *t, size_t route, const struct ev
     if (!topic_name_is_legal(topic)) {
         if (e->topic.ptr != NULL)
             return err_set(err, ERR_CONFIG,
-                           "topic \"%s\" in the row's column topic is no legal name (%s): correct "
-                           "the row",
+                           "topic \"%s\" in the row's column topic is no legal name (%s): give it "
+                           "up and publish it anew",
                            shown(topic, name), legal_topic);
         if (r->topic != NULL)
             return err_set(err, ERR_CONFIG,
                            "topic \"%s\" of route \"%s\" is no legal name (%s): correct the "
-                           "route's topic \"%s\", or the row",
+                           "route's topic \"%s\", or give the event up and publish it anew",
                            shown(topic, name), r->name, legal_topic, r->topic);
         return err_set(err, ERR_CONFIG,
                        "topic \"%s\" is no legal name (%s): give a route with a topic to this "
@@ -155,8 +155,9 @@ int route_topic_check(const struct route_table *t, size_t route, const struct ev
                        shown(topic, name), legal_topic);
     }
     if (!route_topic_allowed(t, topic))
-        return err_set(err, ERR_CONFIG,
-                       "topic \"%s\" is not among kafka.topics: add it there, or correct the %s",
-                       shown(topic, name), e->topic.ptr != NULL ? "row's column topic" : "routes");
+        return err_set(
+            err, ERR_CONFIG, "topic \"%s\" is not among kafka.topics: add it there, or %s",
+            shown(topic, name),
+            e->topic.ptr != NULL ? "give the event up and publish it anew" : "correct the routes");
     return 0;
 }

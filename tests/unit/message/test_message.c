@@ -269,12 +269,15 @@ static void illegal_topics(void **state)
     r->match_aggregate_type = xstrdup("order");
     r->topic = xstrdup("t.{event_type}");
     f->e.event_type = SLICE_LIT("order placed\n");
-    refused(f, "topic \"t.order placed?\" of route \"orders\" is no legal name " LEGAL
-               ": correct the route's topic \"t.{event_type}\", or the row");
+    refused(f,
+            "topic \"t.order placed?\" of route \"orders\" is no legal name " LEGAL
+            ": correct the route's topic \"t.{event_type}\", or give the event up and publish it "
+            "anew");
     assert_int_equal(f->m.route, 1);
     assert_slice_null(f->m.topic);
     f->e.topic = SLICE_LIT("");
-    refused(f, "topic \"\" in the row's column topic is no legal name " LEGAL ": correct the row");
+    refused(f, "topic \"\" in the row's column topic is no legal name " LEGAL
+               ": give it up and publish it anew");
     f->e.topic = (struct slice){0};
     f->e.aggregate_type = SLICE_LIT("Bestellung \xc3\xbc");
     refused(f, "topic \"Bestellung ?\?-events\" is no legal name " LEGAL
@@ -303,9 +306,8 @@ static void forbidden_topics(void **state)
     refused(
         f, "topic \"order-events\" is not among kafka.topics: add it there, or correct the routes");
     f->e.topic = SLICE_LIT("other");
-    refused(f,
-            "topic \"other\" is not among kafka.topics: add it there, or correct the row's column "
-            "topic");
+    refused(f, "topic \"other\" is not among kafka.topics: add it there, or give the event up and "
+               "publish it anew");
     f->e.topic = SLICE_LIT("payment-events");
     build(f);
 }
