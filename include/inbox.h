@@ -135,7 +135,8 @@ enum inbox_verdict {
  * refused by the database, all of it is noticed, nothing takes effect, and it counts as a failed
  * attempt. Effects elsewhere than in this database (mail, calls) are not covered: they may happen
  * several times. The handler may be called again for the same event, also after INBOX_OK, when the
- * transaction did not commit; what it did in the database is gone then.
+ * transaction did not commit; what it did in the database is gone then. Prepared statements of its
+ * own are welcome; names that begin with inbox_ are the library's.
  *
  * Another verdict than these three counts as INBOX_RETRY. No exception may leave the handler. */
 typedef enum inbox_verdict inbox_handler_fn(PGconn *conn, struct inbox_event *event, void *arg);
