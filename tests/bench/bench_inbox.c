@@ -26,6 +26,7 @@
 #define PARTITIONS 4
 #define BATCH      200
 #define SLICES     150
+#define LEAST      (100 * SLICES) /* events: a tenth of them goes one by one */
 
 static int64_t handled;
 static rd_kafka_queue_t
@@ -414,6 +415,7 @@ static void cost_of_claims(void **state)
     double percent;
 
     (void)state;
+    CHECK(events >= LEAST, "EVENTS: at least %d", LEAST);
     fill(events);
     percent = compare(BATCH, events, &one_place);
     if (two) {
