@@ -247,16 +247,16 @@ static void poll_through(void *ctx)
     offer_polled(r);
 }
 
-static void ask_poll(struct reader *r)
+static void ask(struct reader *r, const char *name, size_t count, void (*done)(void *ctx))
 {
     const char *const values[] = {str_text(&r->poll_base), r->poll_rows, r->poll_bytes};
 
-    session_query(r->params.read, &(struct session_query){.name = "poll",
+    session_query(r->params.read, &(struct session_query){.name = name,
                                                           .values = values,
-                                                          .count = ARRAY_LEN(values),
+                                                          .count = count,
                                                           .timeout_ms = r->params.timeout_ms,
                                                           .result = poll_result,
-                                                          .done = poll_through,
+                                                          .done = done,
                                                           .ctx = r});
 }
 
@@ -265,18 +265,13 @@ static void peek_through(void *ctx)
 {
     struct reader *r = ctx;
     uint64_t life = r->life;
-    struct slice snapshot;
 
-    if (r->polled == NULL || PQntuples(r->polled) != 1 || PQnfields(r->polled) != 1) {
-        ask_poll(r);
+    if (r->polled == NULL || PQntuples(r->polled) != 1 ||
+        !slice_eq(field_of(r->polled, 0, 0), str_slice(&r->poll_base))) {
+        ask(r, "poll", 3, poll_through);
         return;
     }
-    snapshot = field_of(r->polled, 0, 0);
-    if (!slice_eq(snapshot, str_slice(&r->poll_base))) {
-        ask_poll(r);
-        return;
-    }
-    r->params.events->batch(r->params.ctx, snapshot, true);
+    r->params.events->batch(r->params.ctx, str_slice(&r->poll_base), true);
     if (r->life != life)
         return;
     r->next_row = 1;
@@ -305,15 +300,10 @@ void reader_poll(struct reader *r, const struct str *base, uint32_t max_rows, si
     (void)snprintf(r->poll_rows, sizeof(r->poll_rows), "%" PRIu32, max_rows);
     (void)snprintf(r->poll_bytes, sizeof(r->poll_bytes), "%zu", max_bytes);
     str_copy(&r->poll_base, base);
-    if (!r->found_nothing) { /* more of them is likely: no round trip to ask */
-        ask_poll(r);
-        return;
-    }
-    session_query(r->params.read, &(struct session_query){.name = "peek",
-                                                          .timeout_ms = r->params.timeout_ms,
-                                                          .result = poll_result,
-                                                          .done = peek_through,
-                                                          .ctx = r});
+    if (r->found_nothing)
+        ask(r, "peek", 0, peek_through);
+    else /* more of them is likely: no round trip to ask */
+        ask(r, "poll", 3, poll_through);
 }
 
 /* ---- the texts of probe and page ---- */

@@ -49,10 +49,13 @@ static double parse_summary(char *text, json_t *most, double events)
 
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
-        double calls;
         const char *name = strrchr(line, ' ');
+        double calls = 0;
+        char *at = line;
 
-        if (sscanf(line, "%*f %*f %*f %lf", &calls) != 1 || name == NULL)
+        for (int column = 0; column < 4; column++)
+            calls = strtod(at, &at);
+        if (calls <= 0 || name == NULL)
             continue;
         if (strcmp(name + 1, "total") == 0)
             total = calls;

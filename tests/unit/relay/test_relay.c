@@ -82,7 +82,7 @@ static int page_rows(void)
     assert_non_null(page);
     page = strrchr(page, ',');
     assert_non_null(page);
-    return atoi(page + 1);
+    return (int)strtol(page + 1, NULL, 10);
 }
 
 /* Bytes that are in flight do not make the next page smaller: its rows wait for them. */
