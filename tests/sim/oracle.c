@@ -7,13 +7,13 @@
 #include <string.h>
 
 #define WAITING_MAX_US SECONDS(60)
-#define STILL_MAX_US   SECONDS(20)
 
 void oracle_init(struct oracle *o, struct world *w, const struct plan *plan)
 {
     memset(o, 0, sizeof *o);
     o->world = w;
     o->plan = plan;
+    o->still_max_us = SECONDS(20);
 }
 
 void oracle_release(struct oracle *o)
@@ -132,7 +132,7 @@ static void judge_still(struct oracle *o, const struct fact *f, uint64_t since_u
     uint64_t still_us = o->world->now_us - since_us;
     if (still_us > o->longest_still_us)
         o->longest_still_us = still_us;
-    if (still_us > STILL_MAX_US)
+    if (still_us > o->still_max_us)
         world_fail(o->world,
                    "nothing moves: event %u (key %u, version %u) waits, though nothing is "
                    "wrong with it",

@@ -45,6 +45,7 @@ struct oracle {
     bool troubled[MAX_KEYS];         /* something was wrong with the key, its partition or topic */
     uint64_t disturbed_until_us;     /* until then all may have had to wait */
     uint64_t moved_us;               /* the latest append that was main's */
+    uint64_t still_max_us;           /* they may, for so long */
     uint64_t longest_still_us;    /* that events waited without a reason, and main appended none */
     uint64_t tries;               /* of lanes that were in vain */
     uint64_t tries_allowed_x1000; /* by what has happened, and the time that lanes were there */

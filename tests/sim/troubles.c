@@ -141,7 +141,8 @@ static void begin(void *self, void *arg)
     }
 }
 
-static void schedule(struct sim *s)
+/* Returns what it is. */
+static enum ill schedule(struct sim *s)
 {
     struct world *w = &s->world;
     struct illness *i = xmalloc(sizeof *i);
@@ -155,6 +156,7 @@ static void schedule(struct sim *s)
     *same = *i;
     world_at(w, from, NULL, begin, s, i);
     world_at(w, to < s->calm_us ? to : s->calm_us - 1, NULL, end, s, same);
+    return same->ill;
 }
 
 /* ---- the operator ---- */
@@ -247,8 +249,14 @@ void troubles_mended(struct sim *s)
 
 void troubles_schedule(struct sim *s)
 {
-    for (uint32_t i = 0; i < s->plan.troubles; i++)
-        schedule(s);
+    bool only_events =
+        s->plan.faults == 0 && s->plan.packet_permille == 0 && s->plan.unlisted == MAX_TOPICS;
+    for (uint32_t i = 0; i < s->plan.troubles; i++) {
+        enum ill ill = schedule(s);
+        only_events = only_events && (ill == ILL_KEY || ill == ILL_TOPIC_NAME);
+    }
+    if (only_events) /* nobody's silence is waited for */
+        s->oracle.still_max_us = SECONDS(2);
     if (s->plan.params.max_rate > 0 || s->plan.bulk) /* then all wait for that */
         s->oracle.disturbed_until_us = UINT64_MAX;
     if (s->plan.troubles > 0 && s->plan.unlisted < MAX_TOPICS)
