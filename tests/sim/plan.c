@@ -83,6 +83,10 @@ static void draw_lanes(struct plan *p, struct world *w)
     p->params.stall_after_ms = world_chance(w, 500) ? 5000 : 1000;
     p->relays = world_chance(w, 300) ? 2 : 1;
     p->sparse = false;
+    if (world_chance(w, 150)) { /* the culprit is one of many */
+        p->params.window_events = (uint32_t)world_between(w, 200, 1000);
+        p->params.window_bytes = 1024 * 1024;
+    }
     if (p->writers == 1)
         p->writers = 4;
     if (world_chance(w, 500)) {

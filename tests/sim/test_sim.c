@@ -142,7 +142,7 @@ static void test_two_relays(void **state)
 static void test_lanes(void **state)
 {
     (void)state;
-    run_scenario(SCENARIO_LANES, 2000);
+    run_scenario(SCENARIO_LANES, 1200);
 }
 
 /* A simulation that never meets what it is there for would prove nothing. */
