@@ -30,7 +30,7 @@
 
 #define PARK "routes:\n  - {name: all, match: {aggregate_type: \"*\"}, on_error: park}\n"
 
-/* The limit: how long a poison event may hold up those of other keys. */
+/* How long a poison event may hold up those of other keys. */
 #define FLOW_AGAIN_MS 2000
 
 static struct pg_server pg;
@@ -238,15 +238,18 @@ static inline double race(const struct outboxd *o, const char *series, const str
     return ratio;
 }
 
-/* The same for a backlog of ordinary events: the best of three, because a machine that does
- * something else may do it to one of them. */
+/* The same for a backlog of ordinary events. One of the two hears of it first, in turns: the mean
+ * of both, and the best of a few, because a machine that does something else may do it to one
+ * relay. */
 static inline double race_of_backlogs(const struct outboxd *o, const struct control *c,
                                       int64_t events)
 {
     static int slice;
-    double best = 0;
+    double best[2] = {0};
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 8; i++) {
+        PGconn *const first = i % 2 == 0 ? owner : c->owner;
+        PGconn *const second = i % 2 == 0 ? c->owner : owner;
         char prefix[16];
 
         (void)snprintf(prefix, sizeof prefix, "slice%d", slice++);
@@ -254,11 +257,13 @@ static inline double race_of_backlogs(const struct outboxd *o, const struct cont
         pg_exec(c->owner, "BEGIN");
         publish_many(owner, "order", prefix, events);
         publish_many(c->owner, "order", prefix, events);
-        pg_exec(c->owner, "COMMIT");
-        pg_exec(owner, "COMMIT");
-        best = fmax(best, race(o, PUBLISHED, c, events));
+        pg_exec(first, "COMMIT");
+        pg_exec(second, "COMMIT");
+        best[i % 2] = fmax(best[i % 2], race(o, PUBLISHED, c, events));
+        if (i % 2 == 1 && sqrt(best[0] * best[1]) >= 0.95)
+            break;
     }
-    return best;
+    return sqrt(best[0] * best[1]);
 }
 
 /* ---- judgement ----------------------------------------------------------------------------------
