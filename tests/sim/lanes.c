@@ -169,7 +169,7 @@ static bool fail(struct database *db, const struct change *c)
     world_say(db->world, "database: lane %u at %s / %s / %" PRId64 " waits: %s, row %" PRId64,
               l->id, l->at.base, l->at.target, l->at.last_id, l->cause, l->row_id);
     judge_named(db, l);
-    oracle_excuse(db->oracle, 0, "a lane was tried in vain");
+    oracle_excuse_lane(db->oracle, "a lane was tried in vain");
     return true;
 }
 
@@ -244,7 +244,6 @@ static bool merge(struct database *db, const struct change *c)
         l[1] = moved;
     }
     db->world->sights[SIGHT_MERGED]++;
-    oracle_excuse(db->oracle, 0, "a lane is merged");
     return true;
 }
 

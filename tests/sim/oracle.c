@@ -176,6 +176,13 @@ void oracle_excuse(struct oracle *o, uint64_t more, const char *why)
     world_say(o->world, "FAULT %s", why);
 }
 
+void oracle_excuse_lane(struct oracle *o, const char *why)
+{
+    o->faults++;
+    o->allowed += o->plan->params.window_events / 4 + 1;
+    world_say(o->world, "FAULT %s", why);
+}
+
 void oracle_end(struct oracle *o)
 {
     for (uint32_t i = 0; i < o->count; i++) {

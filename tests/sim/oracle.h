@@ -75,6 +75,8 @@ void oracle_allow_tries(struct oracle *o, uint64_t tries_x1000);
 void oracle_tried(struct oracle *o);
 /* Something broke: one window of duplicates is excused, and `more` beyond it. */
 void oracle_excuse(struct oracle *o, uint64_t more, const char *why);
+/* The same of a lane, whose window is a quarter of main's. */
+void oracle_excuse_lane(struct oracle *o, const char *why);
 void oracle_end(struct oracle *o);
 
 #endif
