@@ -7,11 +7,10 @@
 
 #include <stdio.h>
 
-#define GONE    "gone-events"
-#define HIDDEN  "hidden-events"
-#define SOLO    "solo-events" /* one replica of each partition, and each broker has one of them */
-#define VICTIM  2             /* the broker that dies */
-#define TROUBLE 4             /* lanes: two topics, a partition, a key */
+#define GONE   "gone-events"
+#define HIDDEN "hidden-events"
+#define SOLO   "solo-events" /* one replica of each partition, and each broker has one of them */
+#define VICTIM 2             /* the broker that dies */
 
 #define SLICE_EVENTS 30000
 
@@ -76,17 +75,32 @@ static void repair_everything(struct outboxd *leader)
     proc_signal(&leader->proc, SIGHUP);
 }
 
-static void assert_lanes_told(const struct outboxd *leader)
+static bool there_is(const char *lane)
 {
+    return pg_int(owner, LANES " AND %s", lane) > 0;
+}
+
+/* What must be there until it is mended. Others may come and go: partitions of the topic while it
+ * is being deleted, and those that the dead broker led until they have another leader. */
+static bool all_lanes_are_there(void)
+{
+    return there_is("key = 'poison' AND cause = 'message_too_large'") &&
+           there_is("filter = 'topic' AND topic = '" GONE "' AND cause = 'topic_missing'") &&
+           there_is("filter = 'topic' AND topic = '" HIDDEN "' AND cause = 'topic_forbidden'") &&
+           there_is("filter = 'partition' AND topic = '" SOLO "'");
+}
+
+static void await_troubled_lanes(const struct outboxd *leader)
+{
+    WAIT_UNTIL(all_lanes_are_there(), 60000);
+    WAIT_UNTIL(!there_is("topic = '" TOPIC "' AND filter <> 'key'"), 60000);
+    WAIT_UNTIL(number("SELECT count(row_id) FROM outbox.lane WHERE key = 'poison'") == 1,
+               PATIENCE_MS);
     assert_int_equal(outboxd_command(leader, "parked", WORDS("list"), out), 0);
     assert_contains(out, "key \"poison\" of topic " TOPIC);
-    assert_contains(out, "message_too_large");
     assert_contains(out, "topic " GONE);
-    assert_contains(out, "topic_missing");
     assert_contains(out, "topic " HIDDEN);
-    assert_contains(out, "topic_forbidden");
     assert_contains(out, " of topic " SOLO);
-    assert_contains(out, "partition_gone");
     assert_int_equal(metric(leader, "outboxd_ready"), 1);
 }
 
@@ -99,7 +113,7 @@ static struct outboxd *kill_leader(struct outboxd *leader)
     outboxd_kill9(leader);
     outboxd_wait_log(next, "lease taken", PATIENCE_MS);
     outboxd_start(leader);
-    assert_int_equal(number(LANES), TROUBLE);
+    assert_true(all_lanes_are_there());
     publish_for_troubled(60);
     publish("order", "poison", "'{}'");
     return next;
@@ -126,15 +140,12 @@ static void test_all_at_once(void **state)
     WAIT_UNTIL(kafka_record_count(kafka_brokers(&kafka), GONE) == 60, PATIENCE_MS);
 
     break_everything();
-    await_lanes(LANES " AND cause IS NOT NULL", TROUBLE);
-    WAIT_UNTIL(number("SELECT count(row_id) FROM outbox.lane WHERE filter = 'key'") == 1,
-               PATIENCE_MS);
-    assert_lanes_told(leader);
+    await_troubled_lanes(leader);
     broken = race_of_backlogs(leader, &control, SLICE_EVENTS);
     CHECK(broken >= 0.9, "%.2f times as fast as without lanes", broken);
     for (int i = 0; i < 2; i++)
         leader = kill_leader(leader);
-    assert_int_equal(number(LANES), TROUBLE);
+    await_troubled_lanes(leader);
 
     repair_everything(leader);
     await_lanes(LANES, 0);
