@@ -89,7 +89,8 @@ static int pause_relay(struct hold *h, struct err *err)
         return 0;
     }
     (void)fflush(stdout);
-    if (admin_pause(&h->server, h->relay, h->cli->reason, command_who(me, sizeof me), &done, err) != 0)
+    if (admin_pause(&h->server, h->relay, h->cli->reason, command_who(me, sizeof me), &done, err) !=
+        0)
         return -1;
     return print_outcome(&h->status, &done, true, err);
 }

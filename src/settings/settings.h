@@ -58,7 +58,7 @@ struct settings {
         enum wakeup_mode wakeup;
         uint32_t poll_interval_ms;
         uint32_t stall_after_ms;
-        uint32_t max_lanes;           /* by key */
+        uint32_t max_lanes; /* by key */
         uint32_t lanes_in_parallel;
         uint32_t max_rate;            /* events per second; 0: no limit */
         uint32_t shutdown_timeout_ms; /* 0: stop at once, let a successor send again what was in

@@ -94,8 +94,8 @@ static void a_page_is_as_large_as_the_window(void **state)
     script.params.window_bytes = 16000;
     open_topic();
     batch("20:20:", false);
-    relay_on_fetched(script.relay, 0, false);
-    relay_on_probed(script.relay, true, 2);
+    fetched(0, false);
+    relay_on_probed(script.relay, MAIN_STREAM, true, 2);
     rows = page_rows();
     assert_in_range(rows, 4, 50);
     for (int i = 0; i < rows; i++)
@@ -103,7 +103,7 @@ static void a_page_is_as_large_as_the_window(void **state)
     for (int i = 0; i < rows / 2; i++)
         ack((uint64_t)i + 1);
     forget_said();
-    relay_on_fetched(script.relay, (uint32_t)rows, false);
+    fetched((uint32_t)rows, false);
     assert_in_range(page_rows(), rows - 1, rows + 1);
 }
 
