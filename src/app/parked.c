@@ -144,6 +144,7 @@ static int retry(struct parked *p, struct err *err)
 {
     struct admin_status status = {0};
     char me[300];
+    struct admin_wish wish;
     size_t done = 0;
     int rc;
 
@@ -152,8 +153,9 @@ static int retry(struct parked *p, struct err *err)
     rc = agree(p, "They will be tried now.", err);
     if (rc != 1)
         return rc;
-    rc = admin_retry(&p->server, p->settings->relay.name, p->chosen, p->count,
-                     command_who(me, sizeof me), &done, err);
+    wish = (struct admin_wish){.relay = p->settings->relay.name,
+                               .by_whom = command_who(me, sizeof me)};
+    rc = admin_retry(&p->server, &wish, p->chosen, p->count, &done, err);
     if (rc == 0)
         rc = admin_status(&p->server, p->settings->relay.name, &status, err);
     if (rc == 0 && !status.leading)
@@ -172,6 +174,7 @@ static int skip(struct parked *p, struct err *err)
     size_t count = 0;
     size_t done = 0;
     char me[300];
+    struct admin_wish wish;
     int rc = agree(p,
                    "Their next events will NOT be published: they are recorded in outbox.dead, and "
                    "what stands behind them goes on.",
@@ -188,8 +191,10 @@ static int skip(struct parked *p, struct err *err)
         if (l != NULL)
             skips[count++] = (struct admin_skip){.lane = l->id, .row_id = l->trouble.row_id};
     }
-    rc = admin_skip(&p->server, p->settings->relay.name, skips, count, p->cli->reason,
-                    command_who(me, sizeof me), &done, err);
+    wish = (struct admin_wish){.relay = p->settings->relay.name,
+                               .by_whom = command_who(me, sizeof me),
+                               .reason = p->cli->reason};
+    rc = admin_skip(&p->server, &wish, skips, count, &done, err);
     free(skips);
     if (rc != 0)
         return -1;

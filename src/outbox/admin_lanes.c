@@ -219,8 +219,8 @@ static int call(const struct command_server *server, const char *sql, int count,
     return rows != NULL ? 0 : -1;
 }
 
-int admin_retry(const struct command_server *server, const char *relay, const uint32_t *lanes,
-                size_t count, const char *by_whom, size_t *done, struct err *err)
+int admin_retry(const struct command_server *server, const struct admin_wish *wish,
+                const uint32_t *lanes, size_t count, size_t *done, struct err *err)
 {
     struct str ids = {0};
     int rc;
@@ -230,14 +230,13 @@ int admin_retry(const struct command_server *server, const char *relay, const ui
         str_printf(&ids, "%s%u", i > 0 ? "," : "", lanes[i]);
     str_puts(&ids, "}");
     rc = call(server, "SELECT outbox.retry_lanes($1, $2, $3)", 3,
-              (const char *const[]){relay, ids.data, by_whom}, done, err);
+              (const char *const[]){wish->relay, ids.data, wish->by_whom}, done, err);
     str_release(&ids);
     return rc;
 }
 
-int admin_skip(const struct command_server *server, const char *relay,
-               const struct admin_skip *skips, size_t count, const char *reason,
-               const char *by_whom, size_t *done, struct err *err)
+int admin_skip(const struct command_server *server, const struct admin_wish *wish,
+               const struct admin_skip *skips, size_t count, size_t *done, struct err *err)
 {
     struct str ids = {0};
     struct str rows = {0};
@@ -252,7 +251,8 @@ int admin_skip(const struct command_server *server, const char *relay,
     str_puts(&ids, "}");
     str_puts(&rows, "}");
     rc = call(server, "SELECT outbox.skip_events($1, $2, $3, $4, $5)", 5,
-              (const char *const[]){relay, ids.data, rows.data, reason, by_whom}, done, err);
+              (const char *const[]){wish->relay, ids.data, rows.data, wish->reason, wish->by_whom},
+              done, err);
     str_release(&ids);
     str_release(&rows);
     return rc;

@@ -45,11 +45,17 @@ NODISCARD int admin_lanes(const struct command_server *server, const char *relay
                           struct admin_lanes *out, struct err *err);
 void admin_lanes_release(struct admin_lanes *l);
 
+/* What an operator wants. */
+struct admin_wish {
+    const char *relay;
+    const char *by_whom; /* or NULL */
+    const char *reason;  /* of a skip, or NULL */
+};
+
 /* Asks for these lanes to be tried now; who leads hears of it with its next renewal. `done` counts
  * those that were still there. */
-NODISCARD int admin_retry(const struct command_server *server, const char *relay,
-                          const uint32_t *lanes, size_t count, const char *by_whom, size_t *done,
-                          struct err *err);
+NODISCARD int admin_retry(const struct command_server *server, const struct admin_wish *wish,
+                          const uint32_t *lanes, size_t count, size_t *done, struct err *err);
 
 struct admin_skip {
     uint32_t lane;  /* 0: main, halted by that event */
@@ -58,8 +64,8 @@ struct admin_skip {
 
 /* Gives these events up, in one transaction: records them in outbox.dead and raises the epoch once.
  * One that is no longer its lane's next event is left alone and not counted in `done`. */
-NODISCARD int admin_skip(const struct command_server *server, const char *relay,
-                         const struct admin_skip *skips, size_t count, const char *reason,
-                         const char *by_whom, size_t *done, struct err *err);
+NODISCARD int admin_skip(const struct command_server *server, const struct admin_wish *wish,
+                         const struct admin_skip *skips, size_t count, size_t *done,
+                         struct err *err);
 
 #endif

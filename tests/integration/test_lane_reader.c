@@ -309,7 +309,7 @@ static void one_world(unsigned number)
 static void test_at_random(void **state)
 {
     const char *given = getenv("SEED");
-    unsigned first = given != NULL ? (unsigned)atoi(given) : 1;
+    unsigned first = given != NULL ? (unsigned)strtoul(given, NULL, 10) : 1;
 
     (void)state;
     for (unsigned i = first; i < first + (given != NULL ? 1 : 5); i++) {

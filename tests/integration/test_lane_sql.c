@@ -46,8 +46,8 @@ static size_t give_up(uint32_t lane, int64_t row_id)
 {
     size_t done = 99;
 
-    assert_ok(admin_skip(&server, "orders", &(struct admin_skip){lane, row_id}, 1, "for a reason",
-                         "me", &done, &err),
+    assert_ok(admin_skip(&server, &(struct admin_wish){"orders", "me", "for a reason"},
+                         &(struct admin_skip){lane, row_id}, 1, &done, &err),
               &err);
     return done;
 }
@@ -64,7 +64,9 @@ static void test_list(void **state)
 
     (void)state;
     begin();
-    assert_ok(admin_retry(&server, "orders", (const uint32_t[]){7, 8}, 2, "me", &done, &err), &err);
+    assert_ok(admin_retry(&server, &(struct admin_wish){.relay = "orders", .by_whom = "me"},
+                          (const uint32_t[]){7, 8}, 2, &done, &err),
+              &err);
     assert_int_equal(done, 1);
     assert_ok(admin_lanes(&server, "orders", &routes, 2, &l, &err), &err);
     assert_int_equal(l.count, 3);
@@ -86,7 +88,9 @@ static void test_list(void **state)
     admin_lanes_release(&l);
     assert_fails(admin_lanes(&server, "nobody", NULL, 0, &l, &err), "nobody");
     admin_lanes_release(&l);
-    assert_fails(admin_retry(&server, "nobody", NULL, 0, NULL, &done, &err), "nobody");
+    assert_fails(
+        admin_retry(&server, &(struct admin_wish){.relay = "nobody"}, NULL, 0, &done, &err),
+        "nobody");
 }
 
 static void test_counting(void **state)
@@ -169,7 +173,9 @@ static void test_skip_several(void **state)
     (void)state;
     begin();
     before = epoch();
-    assert_ok(admin_skip(&server, "orders", skips, 3, NULL, "me", &done, &err), &err);
+    assert_ok(admin_skip(&server, &(struct admin_wish){.relay = "orders", .by_whom = "me"}, skips,
+                         3, &done, &err),
+              &err);
     assert_int_equal(done, 2);
     assert_int_equal(epoch(), before + 1);
     assert_int_equal(pg_int(db, "SELECT count(*) FROM outbox.dead"), 2);

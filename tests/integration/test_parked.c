@@ -57,9 +57,6 @@ static int begin(void **state)
 
 static void lists_and_shows(void **state)
 {
-    json_t *doc;
-    const json_t *lane;
-
     (void)state;
     runs(0, WORDS("list"));
     assert_contains(out, "relay orders: 3 lanes\n");
@@ -73,6 +70,14 @@ static void lists_and_shows(void **state)
     CHECK(strstr(out, "lane 1 ") == NULL, "%s", out);
     runs(64, WORDS("show", "3"));
     assert_contains(out, "there is no lane 3");
+}
+
+static void lists_as_json(void **state)
+{
+    json_t *doc;
+    const json_t *lane;
+
+    (void)state;
     runs(0, WORDS("list", "--json"));
     doc = json_loads(out, 0, NULL);
     CHECK(doc != NULL, "%s", out);
@@ -202,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(lists_and_shows, begin),
+        cmocka_unit_test_setup(lists_as_json, begin),
         cmocka_unit_test_setup(status_tells_of_lanes, begin),
         cmocka_unit_test_setup(retry_asks_for_those_that_are_meant, begin),
         cmocka_unit_test_setup(skip_records_who_and_why, begin),

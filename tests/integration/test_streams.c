@@ -196,6 +196,23 @@ static void from_inside_a_report(void **state)
     close_bench();
 }
 
+static void try_once(uint32_t stream, bool awaited)
+{
+    uint64_t acked = bench.lane[stream].acked;
+    uint64_t until = test_now_ms() + 10000;
+
+    while (reset_stream(stream) != 0) { /* too many are ending: the machine is busy */
+        CHECK(test_now_ms() < until, "%s", bench.error_text);
+        assert_contains(bench.error_text, "have not ended yet");
+        turn();
+    }
+    kafka_sink_ops.topic(bench.sink, stream, 0, "tried");
+    send_text_on(stream, "k", "v", 0);
+    if (awaited)
+        TURN_UNTIL(bench.lane[stream].acked == acked + 1, 10000);
+    close_lane(stream);
+}
+
 /* As lanes do it: a producer for each try. Every third is closed with its message under way. */
 static void tries_leave_nothing(void **state)
 {
@@ -213,23 +230,11 @@ static void tries_leave_nothing(void **state)
     fds = proc_fd_count(getpid());
     threads = proc_thread_count(getpid());
     for (int i = 0; i < TRIES; i++) {
-        uint32_t stream = LANE + (uint32_t)i % 4;
-        uint64_t acked = bench.lane[stream].acked;
         if (i == FROM) {
             rss = proc_rss_kib(getpid());
             began = test_now_ms();
         }
-        uint64_t until = test_now_ms() + 10000;
-        while (reset_stream(stream) != 0) { /* too many are ending: the machine is busy */
-            CHECK(test_now_ms() < until, "%s", bench.error_text);
-            assert_contains(bench.error_text, "have not ended yet");
-            turn();
-        }
-        kafka_sink_ops.topic(bench.sink, stream, 0, "tried");
-        send_text_on(stream, "k", "v", 0);
-        if (i % 3 != 0)
-            TURN_UNTIL(bench.lane[stream].acked == acked + 1, 10000);
-        close_lane(stream);
+        try_once(LANE + (uint32_t)i % 4, i % 3 != 0);
     }
     print_message("a try: %lu us\n",
                   (unsigned long)((test_now_ms() - began) * 1000 / (TRIES - FROM)));

@@ -64,10 +64,23 @@ static void use(uint32_t stream, uint32_t topic, const char *name)
 
 /* Its broker is killed. Others of its topic are well; and a topic of that one partition is known
  * for what it is, too. */
-static void partition_without_a_leader(void **state)
+static void ask_about_the_killed(void)
 {
     int gone = 0;
 
+    ASK_UNTIL(MAIN_STREAM, SOLO, 0, REFUSAL_PARTITION_GONE);
+    assert_contains(bench.error_text, "topic solo: partition 0 has no leader");
+    ASK_UNTIL(1, 0, 0, REFUSAL_PARTITION_GONE); /* a producer that knows this topic only */
+    ASK_UNTIL(MAIN_STREAM, SPREAD, ANY, REFUSAL_BROKER_ERROR);
+    for (int32_t p = 0; p < 3; p++)
+        gone += ask(MAIN_STREAM, SPREAD, p) == REFUSAL_PARTITION_GONE;
+    assert_int_equal(gone, 1);
+    ASK_UNTIL(MAIN_STREAM, WHOLE, 0, REFUSAL_NOT_ENOUGH_REPLICAS);
+    assert_contains(bench.error_text, "partition 0 has 2 of 3 replicas in sync");
+}
+
+static void partition_without_a_leader(void **state)
+{
     (void)state;
     create_single_copy("solo", 1);
     create_single_copy("spread", 3);
@@ -82,15 +95,7 @@ static void partition_without_a_leader(void **state)
     ASK_UNTIL(1, 0, 0, REFUSAL_NONE);
     int node = leader_of("solo") - 1;
     kafka_kill9(&cluster, node);
-    ASK_UNTIL(MAIN_STREAM, SOLO, 0, REFUSAL_PARTITION_GONE);
-    assert_contains(bench.error_text, "topic solo: partition 0 has no leader");
-    ASK_UNTIL(1, 0, 0, REFUSAL_PARTITION_GONE); /* a producer that knows this topic only */
-    ASK_UNTIL(MAIN_STREAM, SPREAD, ANY, REFUSAL_BROKER_ERROR);
-    for (int32_t p = 0; p < 3; p++)
-        gone += ask(MAIN_STREAM, SPREAD, p) == REFUSAL_PARTITION_GONE;
-    assert_int_equal(gone, 1);
-    ASK_UNTIL(MAIN_STREAM, WHOLE, 0, REFUSAL_NOT_ENOUGH_REPLICAS);
-    assert_contains(bench.error_text, "partition 0 has 2 of 3 replicas in sync");
+    ask_about_the_killed();
     kafka_start(&cluster, node);
     ASK_UNTIL(MAIN_STREAM, SOLO, 0, REFUSAL_NONE);
     for (int32_t p = 0; p < 3; p++)
@@ -116,6 +121,29 @@ static void deleted_topic(void **state)
     close_bench();
 }
 
+/* Brokers learn one after the other that it may be written. */
+static void send_until_acked(uint32_t stream)
+{
+    uint64_t end = test_now_ms() + 20000;
+
+    while (bench.lane[stream].acked == 0) {
+        uint64_t refused = bench.lane[stream].refused;
+        CHECK(test_now_ms() < end, "%s", bench.lane[stream].last_text);
+        CHECK(reset_stream(stream) == 0, "%s", bench.error_text);
+        send_text_on(stream, "k", "v", 1);
+        TURN_UNTIL(bench.lane[stream].acked > 0 || bench.lane[stream].refused > refused, 20000);
+    }
+}
+
+static void refused_once(uint32_t stream)
+{
+    send_text("k", "v", -1, 0);
+    send_text_on(stream, "k", "v", 0);
+    TURN_UNTIL(bench.lane[stream].refused == 1, 20000);
+    assert_int_equal(bench.lane[stream].last_why, REFUSAL_TOPIC_FORBIDDEN);
+    TURN_UNTIL(bench.acked == 1, 20000);
+}
+
 /* Whether it may be seen but not written, only a message tells; its stream alone learns of it. */
 static void forbidden_topic(void **state)
 {
@@ -131,20 +159,9 @@ static void forbidden_topic(void **state)
     ASK_UNTIL(1, 0, 0, REFUSAL_TOPIC_FORBIDDEN);
     kafka_show_topic(&cluster, "hidden");
     ASK_UNTIL(1, 0, 0, REFUSAL_NONE);
-    send_text("k", "v", -1, 0);
-    send_text_on(1, "k", "v", 0);
-    TURN_UNTIL(bench.lane[1].refused == 1, 20000);
-    assert_int_equal(bench.lane[1].last_why, REFUSAL_TOPIC_FORBIDDEN);
-    TURN_UNTIL(bench.acked == 1, 20000);
+    refused_once(1);
     kafka_allow_topic(&cluster, "hidden");
-    uint64_t end = test_now_ms() + 20000; /* brokers learn of it one after the other */
-    while (bench.lane[1].acked == 0) {
-        uint64_t refused = bench.lane[1].refused;
-        CHECK(test_now_ms() < end, "%s", bench.lane[1].last_text);
-        CHECK(reset_stream(1) == 0, "%s", bench.error_text);
-        send_text_on(1, "k", "v", 1);
-        TURN_UNTIL(bench.lane[1].acked > 0 || bench.lane[1].refused > refused, 20000);
-    }
+    send_until_acked(1);
     send_text("k", "v", -1, 1);
     TURN_UNTIL(bench.acked == 2, 20000);
     assert_int_equal(bench.refused, 0);

@@ -320,6 +320,19 @@ static void a_route_that_skips_sends_a_dead_letter(void **state)
     assert_int_equal(script.notes[RELAY_NOTE_SKIPPED], 1);
 }
 
+/* What an earlier process had refused may have been mended with the configuration: it is sent. */
+static void what_another_process_refused_is_tried_first(void **state)
+{
+    struct lane_view lane = KEY_LANE;
+
+    (void)state;
+    script.routes.routes[0].on_error = ON_ERROR_SKIP;
+    script.routes.routes[0].dead_letter_topic = xstrdup("graveyard");
+    lane.trouble.row_id = 5;
+    (void)snprintf(lane.trouble.cause, sizeof lane.trouble.cause, "event_invalid");
+    first_is_out(&lane);
+}
+
 static void without_a_dead_letter_topic_it_is_recorded_only(void **state)
 {
     struct lane_view lane = KEY_LANE;
@@ -438,6 +451,7 @@ int main(void)
         TEST(main_is_not_held_for_long),
         TEST(below_a_wider_lane_nothing_is_merged),
         TEST(a_route_that_skips_sends_a_dead_letter),
+        TEST(what_another_process_refused_is_tried_first),
         TEST(without_a_dead_letter_topic_it_is_recorded_only),
         TEST(a_wide_lane_splits),
         TEST(a_culprit_is_searched_in_halves),
