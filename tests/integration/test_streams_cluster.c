@@ -79,6 +79,14 @@ static void ask_about_the_killed(void)
     assert_contains(bench.error_text, "partition 0 has 2 of 3 replicas in sync");
 }
 
+static void ask_about_the_mended(void)
+{
+    ASK_UNTIL(MAIN_STREAM, SOLO, 0, REFUSAL_NONE);
+    for (int32_t p = 0; p < 3; p++)
+        ASK_UNTIL(MAIN_STREAM, SPREAD, p, REFUSAL_NONE);
+    ASK_UNTIL(MAIN_STREAM, WHOLE, 0, REFUSAL_NONE);
+}
+
 static void partition_without_a_leader(void **state)
 {
     (void)state;
@@ -97,10 +105,7 @@ static void partition_without_a_leader(void **state)
     kafka_kill9(&cluster, node);
     ask_about_the_killed();
     kafka_start(&cluster, node);
-    ASK_UNTIL(MAIN_STREAM, SOLO, 0, REFUSAL_NONE);
-    for (int32_t p = 0; p < 3; p++)
-        ASK_UNTIL(MAIN_STREAM, SPREAD, p, REFUSAL_NONE);
-    ASK_UNTIL(MAIN_STREAM, WHOLE, 0, REFUSAL_NONE);
+    ask_about_the_mended();
     kafka_wait_ready(&cluster, 3, 30000);
     close_bench();
 }
