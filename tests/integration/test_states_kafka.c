@@ -75,7 +75,7 @@ static int setup(void **state)
     kafka_create_topic(&kafka, TOPIC, 3, NULL);
     kafka_allow_topic(&kafka, TOPIC);
     kafka_allow_topic(&kafka, OTHER);
-    configure(KAFKA_PASSWORD, ", stall_after: 1s");
+    configure(KAFKA_PASSWORD, ", stall_after: 3s");
     publish("{}");
     state_start(&relay);
     outboxd_wait_drained(&relay.relay, 15000);
