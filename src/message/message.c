@@ -156,9 +156,9 @@ int message_build(struct message *m, const struct route_table *routes, const str
     m->value = (struct slice){0};
     m->header_count = 0;
     m->created_at_us = e->created_at_us;
-    if (route_topic_check(routes, m->route, e, str_slice(&m->topic_buf), err) != 0) {
+    if (m->topic.ptr == NULL || !route_topic_allowed(routes, m->topic)) {
         m->topic = (struct slice){0};
-        return -1;
+        return route_topic_check(routes, m->route, e, str_slice(&m->topic_buf), err);
     }
     if (e->oversize_bytes > 0)
         return err_set(
