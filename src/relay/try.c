@@ -205,7 +205,7 @@ static struct stream *free_stream(struct relay *r)
 
         if (s == NULL) {
             s = xcalloc(1, sizeof *s);
-            stream_init(s, n, r->params.window_events / 4 + 1, r->params.window_bytes / 8 + 1);
+            stream_init(s, n, r->params.window_events, r->params.window_bytes / 4 + 1);
             r->streams[n] = s;
         }
         if (s->lane == 0 && s->reading.fetch == FETCH_NONE)

@@ -108,10 +108,10 @@ const struct setting settings_table[] = {
              "whole topic wait."},
     {"relay.lanes_in_parallel", SETTING_INT, MEMBER(relay.lanes_in_parallel), .def = "4", .min = 1,
      .max = STREAMS_MAX - 1,
-     .help =
-         "How many lanes are tried, or catch up, at a time. Each has a producer of its own, and a "
-         "smaller\n"
-         "window: a quarter of window_events, an eighth of window_bytes."},
+     .help = "How many lanes are tried, or catch up, at a time. Each has a producer of its own, "
+             "and room "
+             "for a\n"
+             "quarter of window_bytes."},
     {"relay.max_rate", SETTING_INT, MEMBER(relay.max_rate), .def = "0", .min = 0, .max = 1000000,
      .reloadable = true,
      .help = "How many events are published each second, at most: so that a backlog after an "

@@ -100,7 +100,7 @@ static void one_event_alone_makes_it_flow(void **state)
     assert_int_equal(lanes_now().tried, 1);
     lane_ack(1, 0);
     pass_ms(1);
-    expect("1:page(10:10:|15:15:|5,from 4,25) ");
+    expect("1:page(10:10:|15:15:|5,from 4,99) ");
     assert_int_equal(lanes_now().flowing, 1);
     assert_int_equal(script.notes[RELAY_NOTE_LANE_FLOWS], 1);
     assert_int_equal(relay_counters(script.relay)->lane_events, 1);
