@@ -267,13 +267,13 @@ void node_pause(struct node *n, uint64_t us, bool threads_too)
         n->threads.paused_until_us = n->scope.paused_until_us;
 }
 
-/* Main's window, and a smaller one of each lane that is tried. */
+/* Main's window, and one with a quarter of its bytes of each lane that is tried. */
 static void judge_room(const struct node *n)
 {
     uint32_t lanes = n->plan->scenario == SCENARIO_LANES ? n->params.lanes_in_parallel : 0;
-    uint32_t events = n->params.window_events + lanes * (n->params.window_events / 4 + 1);
+    uint32_t events = n->params.window_events * (lanes + 1);
     size_t bytes = n->params.window_bytes + LARGEST_MESSAGE +
-                   lanes * (n->params.window_bytes / 8 + 1 + LARGEST_MESSAGE);
+                   lanes * (n->params.window_bytes / 4 + 1 + LARGEST_MESSAGE);
     if (relay_window_events(n->relay) > events)
         world_fail(n->world, "relay %u: %u events in a window of %u", n->number,
                    relay_window_events(n->relay), events);

@@ -179,7 +179,7 @@ void oracle_excuse(struct oracle *o, uint64_t more, const char *why)
 void oracle_excuse_lane(struct oracle *o, const char *why)
 {
     o->faults++;
-    o->allowed += o->plan->params.window_events / 4 + 1;
+    o->allowed += o->plan->params.window_events;
     world_say(o->world, "FAULT %s", why);
 }
 
