@@ -21,8 +21,10 @@ static bool is_bench(void)
 
 static int64_t lane_events(void)
 {
-    if (getenv("EVENTS") != NULL)
-        return strtoll(getenv("EVENTS"), NULL, 10);
+    const char *events = getenv("EVENTS");
+
+    if (events != NULL)
+        return strtoll(events, NULL, 10);
     return is_bench() ? 10000000 : 300000;
 }
 
