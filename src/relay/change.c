@@ -137,11 +137,8 @@ void relay_on_changed(struct relay *r, enum lease_answer answer)
     if (answer != LEASE_LOST) {
         done(r, relay_stream(r, r->lanes.stream));
         pause_heed(r, answer == LEASE_PAUSED);
-    } else if (r->state == RELAY_DRAINING) {
-        r->main.storing.refused = true; /* as in relay_on_stored */
     } else {
-        relay_note(r, RELAY_NOTE_FENCED);
-        relay_fall_back(r, 0);
+        lease_lost(r);
     }
     relay_pump(r);
 }

@@ -102,6 +102,7 @@ struct leasing {
     uint64_t look_due;
     int64_t epoch;
     uint32_t bell;
+    bool refused;      /* while draining: the epoch is no longer ours */
     uint64_t deadline; /* ours until here, by our own clock */
     bool renew_out;
     uint64_t renew_sent;
@@ -111,7 +112,6 @@ struct leasing {
 
 struct storing {
     bool out;
-    bool refused; /* while draining: the epoch is no longer ours */
     uint64_t sent_at;
     uint64_t settled; /* what is being stored */
     uint64_t version;
@@ -305,6 +305,8 @@ void relay_finish(struct relay *r); /* to STOPPED, at once */
 
 /* lease.c */
 void lease_look(struct relay *r);
+/* A write found that the epoch is not ours. */
+void lease_lost(struct relay *r);
 void lease_pump(struct relay *r);
 void store_pump(struct relay *r, struct stream *s);
 void lease_drain(struct relay *r); /* DRAINING: last store, release */
@@ -316,8 +318,8 @@ void reading_begin_batch(struct relay *r, struct stream *s);
 void reading_pump(struct relay *r, struct stream *s);
 /* the rows of the present fetch are no longer wanted */
 void reading_discard(struct relay *r, struct stream *s);
-/* How many rows may be asked for now, of `most`; 0: none. */
-uint32_t reading_rows(struct relay *r, struct stream *s, uint32_t most);
+/* How many rows a page of the open batch may have; 0: none can be taken yet. */
+uint32_t reading_page_rows(struct relay *r, struct stream *s);
 void reading_ask(struct relay *r, struct stream *s, uint32_t rows); /* of the open batch */
 void reading_found(struct relay *r, struct stream *s);              /* an event came */
 void reading_hold_still(struct relay *r); /* paused: nothing is read, and nobody need ring */
@@ -393,9 +395,9 @@ void merge_done(struct relay *r, struct stream *s);
 /* stall.c */
 void stall_pump(struct relay *r, struct stream *s);
 /* Before the producer of a refusal goes: a partition that is gone may be one of a topic that is. */
+void stall_look_wider(struct relay *r, struct stream *s);
 /* What else was found silent when the culprit was becomes the next lane; false: nothing. */
 bool stall_next(struct relay *r, struct stream *s);
-void stall_look_wider(struct relay *r, struct stream *s);
 
 /* recovery.c */
 /* The next `entries` go in groups, from the window's end: each is acknowledged before the next one,

@@ -37,6 +37,7 @@ static void become_leader(struct relay *r, const struct lease_view *view)
     l->deadline = l->sent_at + r->params.lease_ttl_ms;
     l->renew_due = now + pause_renew_ms(r);
     l->was_ours = true;
+    l->refused = false;
     l->seen = false;
     r->counters.takeovers++;
     window_load(&s->window, &view->position);
@@ -46,7 +47,6 @@ static void become_leader(struct relay *r, const struct lease_view *view)
         false);
     reading_reset(r, s);
     s->storing.out = false;
-    s->storing.refused = false;
     s->storing.dirty_since = 0;
     r->state = RELAY_LEADING;
     recovery_leading(r, s);
@@ -112,6 +112,17 @@ void relay_on_lease(struct relay *r, const struct lease_view *view)
     relay_pump(r);
 }
 
+/* A stop goes on: nothing can be stored, but the lease may still be ours to release. */
+void lease_lost(struct relay *r)
+{
+    if (r->state == RELAY_DRAINING) {
+        r->lease.refused = true;
+        return;
+    }
+    relay_note(r, RELAY_NOTE_FENCED);
+    relay_fall_back(r, 0);
+}
+
 void relay_on_renewed(struct relay *r, enum lease_answer answer)
 {
     relay_enter(r);
@@ -122,11 +133,8 @@ void relay_on_renewed(struct relay *r, enum lease_answer answer)
         r->counters.renewals++;
         r->lease.deadline = r->lease.renew_sent + r->params.lease_ttl_ms;
         pause_heed(r, answer == LEASE_PAUSED);
-    } else if (r->state == RELAY_DRAINING) {
-        r->main.storing.refused = true; /* as in relay_on_stored */
     } else {
-        relay_note(r, RELAY_NOTE_FENCED);
-        relay_fall_back(r, 0);
+        lease_lost(r);
     }
     relay_pump(r);
 }
@@ -246,12 +254,8 @@ void relay_on_stored(struct relay *r, uint32_t lane, enum lease_answer answer)
         o->dirty_since = 0;
         window_mark_stored(&s->window, o->settled, o->version);
         pause_heed(r, answer == LEASE_PAUSED);
-    } else if (r->state == RELAY_DRAINING) {
-        r->main.storing.refused = true; /* the epoch was raised: nothing can be stored, but the
-                              lease may still be ours to release */
     } else {
-        relay_note(r, RELAY_NOTE_FENCED);
-        relay_fall_back(r, 0);
+        lease_lost(r);
     }
     relay_pump(r);
 }
@@ -287,7 +291,7 @@ void lease_drain(struct relay *r)
     }
     if (waits)
         return;
-    if (unstored != NULL && !r->main.storing.refused) {
+    if (unstored != NULL && !r->lease.refused) {
         store(r, unstored, true);
         return;
     }

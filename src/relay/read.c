@@ -242,18 +242,25 @@ static uint32_t promised_rows(const struct relay *r)
     return n;
 }
 
-/* Of those that fit, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
-uint32_t reading_rows(struct relay *r, struct stream *s, uint32_t most)
+/* Of `rows`, as many as relay.max_rate lets go now; 0: none, and the tick is asked for. */
+static uint32_t rows_by_rate(struct relay *r, uint32_t rows)
 {
-    uint32_t rows = most == PAGE_ROWS ? rows_of_page(s) : rows_that_fit(s, most);
     uint32_t may_go = rows > 0 ? rate_events(&r->rate, relay_now(r)) : UINT32_MAX;
-    uint32_t promised = promised_rows(r);
+    uint32_t promised;
 
-    if (may_go == 0)
+    if (may_go == 0) {
         relay_due(r, rate_due(&r->rate));
-    else if (may_go != UINT32_MAX) /* else the answer of who was promised them comes first */
+    } else if (may_go !=
+               UINT32_MAX) { /* without any left, the answer of who has them comes first */
+        promised = promised_rows(r);
         may_go = may_go > promised ? may_go - promised : 0;
+    }
     return rows < may_go ? rows : may_go;
+}
+
+uint32_t reading_page_rows(struct relay *r, struct stream *s)
+{
+    return rows_by_rate(r, rows_of_page(s));
 }
 
 static void begin_fetch(struct relay *r, struct stream *s, enum fetch kind, uint32_t rows)
@@ -361,18 +368,19 @@ void reading_pump(struct relay *r, struct stream *s)
         return;
     }
     if (window_open_batch(&s->window) != NULL) {
-        rows = reading_rows(r, s, PAGE_ROWS);
+        rows = reading_page_rows(r, s);
         if (rows > 0)
             reading_ask(r, s, rows);
         return; /* without room: an ack or a store will make some */
     }
-    if (merge_holds(r, s) || !window_has_batch_room(&s->window) || rows_that_fit(s, POLL_ROWS) == 0)
+    rows = rows_that_fit(s, POLL_ROWS);
+    if (rows == 0 || merge_holds(r, s) || !window_has_batch_room(&s->window))
         return;
     if (relay_now(r) < d->due) {
         relay_due(r, d->due);
         return;
     }
-    rows = reading_rows(r, s, POLL_ROWS);
+    rows = rows_by_rate(r, rows);
     if (rows > 0)
         ask_poll(r, s, rows);
 }

@@ -41,7 +41,7 @@ void lane_reading_pump(struct relay *r, struct stream *s)
     }
     if (r->lanes.reader != 0)
         return; /* its answer comes, and everybody is asked again */
-    rows = reading_rows(r, s, PAGE_ROWS);
+    rows = reading_page_rows(r, s);
     if (rows > 0)
         reading_ask(r, s, rows);
 }
