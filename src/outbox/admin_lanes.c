@@ -3,6 +3,7 @@
 #include "outbox/admin_lanes.h"
 
 #include "outbox/admin_common.h"
+#include "outbox/cursor.h"
 #include "outbox/lane_where.h"
 #include "outbox/sql_fill.h"
 #include "outbox/sql_texts.h"
@@ -34,42 +35,16 @@ static PGconn *begin(const struct command_server *server, struct err *err)
 
 /* ---- the list ---- */
 
-struct cursor {
-    const PGresult *rows;
-    int row;
-    int column;
-};
-
-static const char *next_text(struct cursor *c)
-{
-    return PQgetvalue(c->rows, c->row, c->column++);
-}
-
-static int64_t next_int(struct cursor *c)
-{
-    return command_int(c->rows, c->row, c->column++);
-}
-
-static double next_seconds(struct cursor *c)
-{
-    return strtod(next_text(c), NULL);
-}
-
-static bool next_bool(struct cursor *c)
-{
-    return command_bool(c->rows, c->row, c->column++);
-}
-
 static void take_trouble(struct cursor *c, struct trouble *t)
 {
-    (void)snprintf(t->cause, sizeof t->cause, "%s", next_text(c));
-    (void)snprintf(t->text, sizeof t->text, "%s", next_text(c));
-    (void)snprintf(t->event_id, sizeof t->event_id, "%s", next_text(c));
-    t->row_id = next_int(c);
-    (void)snprintf(t->topic, sizeof t->topic, "%s", next_text(c));
-    t->attempts = (uint32_t)next_int(c);
-    t->next_try_ms = (uint32_t)(next_seconds(c) * 1000.0);
-    t->halted = next_bool(c);
+    (void)snprintf(t->cause, sizeof t->cause, "%s", cursor_text(c));
+    (void)snprintf(t->text, sizeof t->text, "%s", cursor_text(c));
+    (void)snprintf(t->event_id, sizeof t->event_id, "%s", cursor_text(c));
+    t->row_id = cursor_int(c);
+    (void)snprintf(t->topic, sizeof t->topic, "%s", cursor_text(c));
+    t->attempts = (uint32_t)cursor_int(c);
+    t->next_try_ms = (uint32_t)(cursor_seconds(c) * 1000.0);
+    t->halted = cursor_bool(c);
 }
 
 /* The columns of parked.sql. */
@@ -78,21 +53,21 @@ static int take_lane(const PGresult *rows, int row, struct admin_lane *lane, str
     struct cursor c = {.rows = rows, .row = row};
     const char *filter;
 
-    lane->id = (uint32_t)next_int(&c);
-    filter = next_text(&c);
+    lane->id = (uint32_t)cursor_int(&c);
+    filter = cursor_text(&c);
     if (lane->id > 0 && !lane_by_parse(filter, &lane->by))
         return err_problem(err, ERR_SOFTWARE, PROBLEM_INTERNAL_ERROR,
                            "lane %u has the unknown filter \"%.40s\"", lane->id, filter);
-    str_set(&lane->topic, next_text(&c));
-    str_set(&lane->key, next_text(&c));
-    lane->partition = (int32_t)next_int(&c);
+    str_set(&lane->topic, cursor_text(&c));
+    str_set(&lane->key, cursor_text(&c));
+    lane->partition = (int32_t)cursor_int(&c);
     take_trouble(&c, &lane->trouble);
-    lane->made_s = next_seconds(&c);
-    lane->trouble_s = next_seconds(&c);
-    lane->oldest_s = next_seconds(&c);
-    lane->flowing = next_bool(&c);
-    lane->asked = next_bool(&c);
-    str_set(&lane->asked_by, next_text(&c));
+    lane->made_s = cursor_seconds(&c);
+    lane->trouble_s = cursor_seconds(&c);
+    lane->oldest_s = cursor_seconds(&c);
+    lane->flowing = cursor_bool(&c);
+    lane->asked = cursor_bool(&c);
+    str_set(&lane->asked_by, cursor_text(&c));
     lane->trouble.lane = lane->id;
     lane->trouble.lane_by = lane->by;
     lane->waiting = -1;

@@ -5,6 +5,7 @@
 #include "outbox/admin_status.h"
 
 #include "outbox/admin_common.h"
+#include "outbox/cursor.h"
 #include "outbox/sql_texts.h"
 #include "outbox/verdict.h"
 
@@ -24,34 +25,6 @@ static const char session_sql[] =
     "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; "
     "SET statement_timeout = '10s'; SET lock_timeout = '2s'; "
     "SET default_transaction_read_only = on";
-
-/* ---- one row's columns, taken one after the other in the order of the query ---- */
-
-struct cursor {
-    const PGresult *rows;
-    int row;
-    int column;
-};
-
-static const char *next_text(struct cursor *c)
-{
-    return PQgetvalue(c->rows, c->row, c->column++);
-}
-
-static int64_t next_int(struct cursor *c)
-{
-    return command_int(c->rows, c->row, c->column++);
-}
-
-static double next_seconds(struct cursor *c)
-{
-    return strtod(next_text(c), NULL);
-}
-
-static bool next_bool(struct cursor *c)
-{
-    return command_bool(c->rows, c->row, c->column++);
-}
 
 /* ---- what `run` would say ---- */
 
@@ -96,15 +69,15 @@ static void take_trouble(struct cursor *c, struct admin_status *s)
 {
     struct trouble *t = &s->trouble;
 
-    (void)snprintf(t->cause, sizeof t->cause, "%s", next_text(c));
-    (void)snprintf(t->text, sizeof t->text, "%s", next_text(c));
-    (void)snprintf(t->event_id, sizeof t->event_id, "%s", next_text(c));
-    t->row_id = next_int(c);
-    (void)snprintf(t->topic, sizeof t->topic, "%s", next_text(c));
-    s->trouble_s = next_seconds(c);
-    t->attempts = (uint32_t)next_int(c);
-    t->next_try_ms = (uint32_t)(next_seconds(c) * 1000.0);
-    t->halted = next_bool(c);
+    (void)snprintf(t->cause, sizeof t->cause, "%s", cursor_text(c));
+    (void)snprintf(t->text, sizeof t->text, "%s", cursor_text(c));
+    (void)snprintf(t->event_id, sizeof t->event_id, "%s", cursor_text(c));
+    t->row_id = cursor_int(c);
+    (void)snprintf(t->topic, sizeof t->topic, "%s", cursor_text(c));
+    s->trouble_s = cursor_seconds(c);
+    t->attempts = (uint32_t)cursor_int(c);
+    t->next_try_ms = (uint32_t)(cursor_seconds(c) * 1000.0);
+    t->halted = cursor_bool(c);
 }
 
 /* The columns of status_relay.sql. */
@@ -112,24 +85,24 @@ static void take_relay(const PGresult *rows, struct admin_status *s)
 {
     struct cursor c = {.rows = rows};
 
-    s->schema_version = (int)next_int(&c);
-    s->bells = (int)next_int(&c);
-    (void)snprintf(s->holder, sizeof s->holder, "%s", next_text(&c));
-    str_set(&s->instance, next_text(&c));
-    s->epoch = next_int(&c);
-    s->beat = next_int(&c);
-    s->renewed_s = next_seconds(&c);
-    s->ttl_ms = (int)next_int(&c);
-    s->bell = (int)next_int(&c);
-    s->foreign_server = next_bool(&c);
-    s->paused_s = next_seconds(&c);
-    str_set(&s->paused_by, next_text(&c));
-    str_set(&s->pause_reason, next_text(&c));
-    str_set(&s->position.base, next_text(&c));
-    str_set(&s->position.target, next_text(&c));
-    s->position.last_id = next_int(&c);
-    s->stored_s = next_seconds(&c);
-    s->lanes = (int)next_int(&c);
+    s->schema_version = (int)cursor_int(&c);
+    s->bells = (int)cursor_int(&c);
+    (void)snprintf(s->holder, sizeof s->holder, "%s", cursor_text(&c));
+    str_set(&s->instance, cursor_text(&c));
+    s->epoch = cursor_int(&c);
+    s->beat = cursor_int(&c);
+    s->renewed_s = cursor_seconds(&c);
+    s->ttl_ms = (int)cursor_int(&c);
+    s->bell = (int)cursor_int(&c);
+    s->foreign_server = cursor_bool(&c);
+    s->paused_s = cursor_seconds(&c);
+    str_set(&s->paused_by, cursor_text(&c));
+    str_set(&s->pause_reason, cursor_text(&c));
+    str_set(&s->position.base, cursor_text(&c));
+    str_set(&s->position.target, cursor_text(&c));
+    s->position.last_id = cursor_int(&c);
+    s->stored_s = cursor_seconds(&c);
+    s->lanes = (int)cursor_int(&c);
     take_trouble(&c, s);
     s->leading =
         s->holder[0] != '\0' && s->renewed_s >= 0 && s->renewed_s * 1000.0 < (double)s->ttl_ms;
@@ -159,9 +132,9 @@ static int ask_unsent(PGconn *conn, const char *relay, struct admin_status *out,
 
     if (rows == NULL)
         return err_wrap(err, "count unsent events");
-    out->unsent_events = next_int(&c);
-    out->unsent_estimated = next_bool(&c);
-    out->oldest_unsent_s = next_seconds(&c);
+    out->unsent_events = cursor_int(&c);
+    out->unsent_estimated = cursor_bool(&c);
+    out->oldest_unsent_s = cursor_seconds(&c);
     PQclear(rows);
     return 0;
 }
@@ -189,10 +162,10 @@ static int ask_transactions(PGconn *conn, struct admin_status *out, struct err *
         struct cursor c = {.rows = rows, .row = i};
         struct admin_transaction *t = &out->transactions[out->transaction_count++];
 
-        (void)snprintf(t->name, sizeof t->name, "%s", next_text(&c));
-        t->age_s = next_seconds(&c);
-        t->locks_event = next_bool(&c);
-        (void)snprintf(t->way_out, sizeof t->way_out, "%s", next_text(&c));
+        (void)snprintf(t->name, sizeof t->name, "%s", cursor_text(&c));
+        t->age_s = cursor_seconds(&c);
+        t->locks_event = cursor_bool(&c);
+        (void)snprintf(t->way_out, sizeof t->way_out, "%s", cursor_text(&c));
     }
     PQclear(rows);
     return ask_sight(conn, out, err);
