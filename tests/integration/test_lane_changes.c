@@ -2,11 +2,10 @@
  * and that nothing is written by who does not hold the lease any more. */
 #include "../support/check.h"
 #include "../support/source_user.h"
+#include "one_pg.h"
 
 #include <stdlib.h>
 
-static struct pg_server pg;
-static PGconn *db;
 static struct route_table routes;
 
 static void open_relay(struct source_user *u)
@@ -484,19 +483,14 @@ static void test_an_answer_means_on_disk(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
+    (void)setup_pg(state);
     route_table_init(&routes);
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    db = pg_open(&pg, "postgres");
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
-    PQfinish(db);
-    pg_drop(&pg);
+    (void)teardown_pg(state);
     route_table_release(&routes);
     return 0;
 }

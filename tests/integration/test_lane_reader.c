@@ -3,6 +3,7 @@
  * gives and the lane covers, in the same order. Then a rare key and a whole topic of a long log. */
 #include "../support/check.h"
 #include "../support/source_user.h"
+#include "one_pg.h"
 
 #include "message/message.h"
 #include "message/murmur2.h"
@@ -11,9 +12,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static struct pg_server pg;
-static PGconn *db;
 
 static unsigned seed;
 
@@ -429,23 +427,6 @@ static void test_the_session(void **state)
     position_release(&at);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    db = pg_open(&pg, "postgres");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    PQfinish(db);
-    pg_drop(&pg);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,5 +435,5 @@ int main(void)
         cmocka_unit_test(test_a_long_log),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup_pg, teardown_pg);
 }

@@ -1,7 +1,7 @@
 /* The operator's side of lanes on a real Postgres: what is listed, retry, skip, the way back of
  * migration 0005, and rebase. */
 #include "../support/check.h"
-#include "../support/pg.h"
+#include "one_pg.h"
 
 #include "outbox/admin_lanes.h"
 
@@ -14,8 +14,6 @@
         assert_contains(err.text, part);                                                           \
     } while (0)
 
-static struct pg_server pg;
-static PGconn *db;
 static struct pg_url url;
 static struct command_server server;
 static struct route_table routes;
@@ -264,11 +262,8 @@ static void test_there_and_back(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
+    (void)setup_pg(state);
     route_table_init(&routes);
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    db = pg_open(&pg, "postgres");
     url = pg_url(&pg, "relay", "postgres");
     server.url = url.text;
     return 0;
@@ -276,9 +271,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    PQfinish(db);
-    pg_drop(&pg);
+    (void)teardown_pg(state);
     route_table_release(&routes);
     return 0;
 }

@@ -3,7 +3,7 @@
 #include "../support/check.h"
 
 #include "../support/outboxd.h"
-#include "../support/pg.h"
+#include "one_pg.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -12,8 +12,6 @@
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static struct pg_server pg;
-static PGconn *db;
 static struct outboxd outboxd;
 static char out[OUTBOXD_OUT]; /* of the last command */
 
@@ -183,23 +181,12 @@ static int setup(void **state)
 {
     char text[512];
 
-    (void)state;
-    pg_create(&pg, NULL);
-    pg_apply_schema(&pg);
-    db = pg_open(&pg, "postgres");
+    (void)setup_pg(state);
     (void)snprintf(text, sizeof text,
                    "postgres: {url: \"postgres://relay@127.0.0.1:%d/postgres\"}\n"
                    "kafka: {brokers: \"127.0.0.1:1\"}\nrelay: {name: orders}\n",
                    pg.port);
     outboxd_configure_text(&outboxd, text);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    PQfinish(db);
-    pg_drop(&pg);
     return 0;
 }
 
@@ -215,5 +202,5 @@ int main(void)
     };
 
     cmocka_set_test_filter(getenv("ONLY"));
-    return cmocka_run_group_tests_name("parked", tests, setup, teardown);
+    return cmocka_run_group_tests_name("parked", tests, setup, teardown_pg);
 }
